@@ -1,0 +1,1 @@
+"""Programs on top of the workbench: the command line; later the dashboard and deployment."""

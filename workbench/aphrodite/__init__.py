@@ -1,0 +1,72 @@
+"""Aphrodite Workbench: what users import.
+
+Names load on first use, so `import aphrodite` costs milliseconds; torch comes when an `LLM` does.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
+    from aphrodite_engine.errors import (
+        AphroditeError,
+        ChatTemplateError,
+        ContextOverflowError,
+        EngineClosedError,
+        MemoryPlanError,
+        ModelError,
+        ParameterError,
+        UnsupportedModelError,
+    )
+    from aphrodite_engine.llm import LLM
+    from aphrodite_engine.params import SamplingParams
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LLM",
+    "AphroditeError",
+    "ChatTemplateError",
+    "ContextOverflowError",
+    "EngineClosedError",
+    "MemoryPlanError",
+    "ModelError",
+    "ParameterError",
+    "SamplingParams",
+    "UnsupportedModelError",
+    "__version__",
+]
+
+_HOME = {"LLM": "aphrodite_engine.llm", "SamplingParams": "aphrodite_engine.params"}
+
+
+def _refuse_the_other_aphrodite() -> None:
+    """PyPI's `aphrodite-engine` owns the import name too: with both installed, files of one overwrite the other's."""
+    # Reading folder names takes a millisecond; importlib.metadata would bring in 60 modules.
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:  # a zip file, or a folder that is gone
+            continue
+        for name in names:
+            if name.startswith("aphrodite_engine-") and name.endswith((".dist-info", ".egg-info")):
+                raise ImportError(
+                    "aphrodite-engine and aphrodite-workbench both provide the package `aphrodite` and cannot be "
+                    "installed together; run `pip uninstall aphrodite-engine`, then install aphrodite-workbench again"
+                )
+
+
+_refuse_the_other_aphrodite()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'aphrodite' has no attribute {name!r}")
+    value = getattr(import_module(_HOME.get(name, "aphrodite_engine.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
