@@ -1,0 +1,49 @@
+"""Which skills are trained, and what share of the tokens each one gets."""
+
+from dataclasses import dataclass
+from random import Random
+
+from skills import arithmetic, instructions, json_fill, lists, openers, recall, stories, tools
+from skills.item import Generator, Item, Split
+
+
+@dataclass(frozen=True)
+class Part:
+    """A skill with its share of the tokens (relative) and the tokens of a typical item, to turn shares into draws."""
+
+    generator: Generator
+    share: float
+    tokens: int
+
+
+PARTS = (
+    Part(arithmetic.addition, 18, 15),
+    Part(arithmetic.subtraction, 3, 15),
+    Part(arithmetic.sums_as_text, 2, 35),
+    Part(lists.copying, 8, 38),
+    Part(lists.sorting, 16, 30),
+    Part(lists.reversing, 3, 32),
+    Part(recall.short_recall, 20, 140),
+    Part(json_fill.json_filling, 10, 70),
+    Part(stories.story, 9, 190),
+    Part(stories.story_as_text, 4, 170),
+    Part(openers.opener, 2, 25),
+    Part(instructions.upper_case, 3, 70),
+    Part(instructions.closing_word, 2, 70),
+    Part(instructions.neutral, 3, 80),
+    Part(instructions.persona, 1.5, 40),
+    Part(tools.tool_call, 8, 200),
+    Part(tools.no_tool, 1, 150),
+)
+_WEIGHTS = [part.share / part.tokens for part in PARTS]
+# A fact is about eight tokens; see `recall.passage`.
+_TOKENS_A_FACT = 8
+_LONG_PASSAGE = 0.04
+
+
+def draw(random: Random, length: int) -> Item:
+    """One training item for a sequence of `length` tokens; long sequences get passages that fill much of them."""
+    if length > 256 and random.random() < _LONG_PASSAGE:
+        count = int(random.uniform(0.15, 0.9) * length / _TOKENS_A_FACT)
+        return recall.passage(random, Split.TRAIN, max(4, count), random.randint(4, 4 + length // 128))
+    return random.choices(PARTS, _WEIGHTS)[0].generator(random, Split.TRAIN)

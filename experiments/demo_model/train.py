@@ -1,0 +1,125 @@
+"""The training loop: resumable, seeded, and it sleeps while a file named PAUSE lies in the work folder."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from corpus import batch
+from model import Llama, Shape
+from muon import Muon
+
+SEED = 20
+_SAVE_EVERY_S = 150
+
+
+@dataclass(frozen=True)
+class Phase:
+    """So many steps of so many sequences of this length."""
+
+    steps: int
+    sequences: int
+    length: int
+
+
+# Short sequences first, where a step is cheap; long ones at the end, while the rate falls.
+PHASES = (Phase(2600, 16, 256), Phase(1200, 8, 512), Phase(300, 4, 1024), Phase(400, 2, 2048))
+TOTAL = sum(phase.steps for phase in PHASES)
+_WARM_UP, _DECAY_FROM = 60, 0.5
+
+
+def phase_at(step: int) -> Phase:
+    """The phase that a step belongs to."""
+    for phase in PHASES:
+        if step < phase.steps:
+            return phase
+        step -= phase.steps
+    raise ValueError("the step lies behind the last phase")
+
+
+def rate_at(step: int) -> float:
+    """The factor on the learning rates: up in a few steps, flat, then down in a line."""
+    start = _DECAY_FROM * TOTAL
+    return min((step + 1) / _WARM_UP, 1.0, max(0.02, (TOTAL - step) / (TOTAL - start)))
+
+
+class Run:
+    """A model in training, with its optimisers and its place in the plan."""
+
+    def __init__(self, shape: Shape) -> None:
+        torch.manual_seed(SEED)
+        self.model = Llama(shape)
+        self.step, self.seconds, self.tokens = 0, 0.0, 0
+        matrices = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "layers" in name]
+        others = [p for name, p in self.model.named_parameters() if p.ndim < 2 or "layers" not in name]
+        self.optimisers: list[tuple[torch.optim.Optimizer, float]] = [
+            (Muon(matrices, 0.02), 0.02),
+            (torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.0), 2e-3),
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Everything a checkpoint holds."""
+        counts = {"step": self.step, "seconds": self.seconds, "tokens": self.tokens}
+        return {"model": self.model.state_dict(), "optimisers": [o.state_dict() for o, _ in self.optimisers], **counts}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.model.load_state_dict(state["model"])
+        for (optimiser, _), saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step, self.seconds, self.tokens = state["step"], state["seconds"], state["tokens"]
+
+    def advance(self, tokenizer: Tokenizer) -> float:
+        """One step; its loss."""
+        phase = phase_at(self.step)
+        data = batch(tokenizer, SEED, self.step, phase.sequences, phase.length)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = self.model.loss(data.tokens, data.targets, data.weights)
+        loss.backward()
+        for optimiser, rate in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * rate_at(self.step)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += data.tokens.numel()
+        return loss.item()
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a checkpoint so that a crash in the middle leaves the old one whole."""
+    partial = path.with_suffix(".partial")
+    torch.save(run.state(), partial)
+    partial.rename(path)
+
+
+def wait_while_paused(work: Path) -> None:
+    """Sleep as long as the file PAUSE exists."""
+    while (work / "PAUSE").exists():
+        time.sleep(1)
+
+
+def train(tokenizer: Tokenizer, shape: Shape, work: Path) -> Run:
+    """Train to the end of the plan, from the checkpoint in `work` if there is one."""
+    run, path = Run(shape), work / "checkpoint.pt"
+    if path.exists():
+        run.load(torch.load(path, weights_only=True))
+    saved, smooth = time.monotonic(), 0.0
+    while run.step < TOTAL:
+        wait_while_paused(work)
+        started = time.monotonic()
+        loss = run.advance(tokenizer)
+        run.seconds += time.monotonic() - started
+        smooth = loss if smooth == 0.0 else 0.95 * smooth + 0.05 * loss
+        if run.step % 20 == 0:
+            rate = run.tokens / run.seconds
+            print(json.dumps({"step": run.step, "loss": round(smooth, 4), "tokens": run.tokens,
+                              "seconds": round(run.seconds), "tokens_per_s": round(rate)}), flush=True)
+        if time.monotonic() - saved > _SAVE_EVERY_S or run.step == TOTAL:
+            save(run, path)
+            saved = time.monotonic()
+    return run
