@@ -1,0 +1,101 @@
+"""What the runner asks of a model, whichever path runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+
+from aphrodite_engine.batch import Batch
+
+Determinism = Literal["strict", "fast"]
+Pooling = Literal["mean", "cls", "last"]
+ModelPath = Literal["fast", "universal", "encoder"]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is brought into memory.
+
+    Attributes:
+        determinism: "strict" uses matmuls whose result for a row does not depend on the other rows; "fast" does not.
+        progress: called with (bytes done, bytes in all) while weights load.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    determinism: Determinism = "strict"
+    trust_remote_code: bool = False
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True)
+class KVLayerSpec:
+    """Shape of one attention layer's cache."""
+
+    num_kv_heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Facts of a model folder, read from its config.json and safetensors headers; nothing is allocated.
+
+    Attributes:
+        architecture: the first entry of config.json's `architectures`, e.g. "LlamaForCausalLM".
+        path: which of our paths runs it.
+        max_position: the longest sequence the model was made for, in tokens.
+        kv_layers: one spec for each attention layer, in order (empty for encoders).
+        num_parameters: counted from the safetensors headers (tied weights once).
+        weight_bytes: bytes the weights will take in memory at the dtype asked for.
+        eos_token_ids: from generation_config.json and config.json.
+        dtype: the dtype config.json names, or float32.
+    """
+
+    folder: Path
+    architecture: str
+    path: ModelPath
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    max_position: int
+    kv_layers: tuple[KVLayerSpec, ...]
+    num_parameters: int
+    weight_bytes: int
+    eos_token_ids: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class KVTensors:
+    """The paged cache's storage: for each attention layer its key and value tensors (layout: kernels, kv_store)."""
+
+    block_size: int
+    layers: Sequence[tuple[torch.Tensor, torch.Tensor]]
+
+
+class Decoder(Protocol):
+    """A causal language model over a paged KV cache."""
+
+    config: ModelConfig
+
+    def forward(self, batch: Batch, kv: KVTensors) -> torch.Tensor:
+        """Run one step: store the batch's keys and values, return final (normed) hidden states (T, hidden)."""
+        ...
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits (R, vocab_size) in float32 of hidden states (R, hidden)."""
+        ...
+
+
+class Encoder(Protocol):
+    """A bidirectional model that turns token sequences into vectors."""
+
+    config: ModelConfig
+
+    def encode(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> torch.Tensor:
+        """Pooled vectors (len(sequences), hidden) in float32, not normalised."""
+        ...

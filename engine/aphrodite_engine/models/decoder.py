@@ -1,0 +1,143 @@
+"""The Llama family on our own kernels: Llama, Mistral, Qwen2, Qwen3, and what differs from them by a flag.
+
+Shapes: T tokens of all sequences in one row, Hq and Hkv query and key-value heads of D. Every op treats a row without
+regard to the others, so a token's state does not depend on the batch it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from aphrodite_kernels.attention import attention
+from aphrodite_kernels.kv_store import kv_store
+from aphrodite_kernels.matmul import PackedWeight, matmul, pack
+from aphrodite_kernels.rms_norm import add_rms_norm, rms_norm
+from aphrodite_kernels.rope import rope
+from aphrodite_kernels.silu_mul import silu_mul
+
+from aphrodite_engine.batch import Batch
+from aphrodite_engine.errors import ModelError
+from aphrodite_engine.models.base import KVTensors, LoadOptions, ModelConfig
+from aphrodite_engine.models.llama_family import LlamaFamily
+from aphrodite_engine.models.rope import cos_sin_table
+from aphrodite_engine.weights import TensorReader, open_checkpoint
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One decoder layer's weights; `next_norm` is the norm after it (the next layer's first, or the model's last)."""
+
+    qkv: PackedWeight
+    q_norm: torch.Tensor | None
+    k_norm: torch.Tensor | None
+    output: PackedWeight
+    post_norm: torch.Tensor
+    gate_up: PackedWeight
+    down: PackedWeight
+    next_norm: torch.Tensor
+    window: int
+
+
+class LlamaDecoder:
+    """A Llama-family model in memory (models.base.Decoder)."""
+
+    def __init__(self, config: ModelConfig, family: LlamaFamily, options: LoadOptions) -> None:
+        """Load the weights of `config.folder`.
+
+        Raises:
+            ModelError: a tensor is missing, has another shape than config.json says, or has no place in the model.
+        """
+        self.config = config
+        self._family = family
+        self._scale = family.head_dim**-0.5
+        self._cos_sin = cos_sin_table(family.rope, family.head_dim, family.max_position).to(options.device)
+        reader = TensorReader(open_checkpoint(config.folder), options.dtype, options.device, options.progress)
+        load = _Loader(reader, family, options.determinism == "strict")
+        # The largest tensors come first: packing holds one tensor twice, least harmful while little else is loaded.
+        self._embedding, self._head = load.vocabulary()
+        self._first_norm, self._layers = load.layers()
+        reader.finish(ignored=load.ignored)
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch, kv: KVTensors) -> torch.Tensor:
+        eps = self._family.rms_norm_eps
+        residual = self._embedding.rows(batch.token_ids)
+        hidden = rms_norm(residual, self._first_norm, eps)
+        for layer, (k_cache, v_cache) in zip(self._layers, kv.layers, strict=True):
+            q, k, v = self._heads(matmul(hidden, layer.qkv))
+            rope(q, k, batch.positions, self._cos_sin, layer.q_norm, layer.k_norm, eps)
+            kv_store(k, v, k_cache, v_cache, batch.slots)
+            attended = attention(
+                q, k_cache, v_cache, batch.block_tables, batch.query_start, batch.context_len, self._scale, layer.window
+            )
+            hidden, residual = add_rms_norm(matmul(attended, layer.output), residual, layer.post_norm, eps)
+            gated = silu_mul(matmul(hidden, layer.gate_up))
+            hidden, residual = add_rms_norm(matmul(gated, layer.down), residual, layer.next_norm, eps)
+        return hidden
+
+    @torch.inference_mode()
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return matmul(hidden, self._head, out_dtype=torch.float32)
+
+    def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(T, (Hq + 2 Hkv) * D) -> views (T, Hq, D), (T, Hkv, D), (T, Hkv, D)."""
+        family = self._family
+        heads = qkv.view(len(qkv), -1, family.head_dim)
+        q, k, v = heads.split((family.num_heads, family.num_kv_heads, family.num_kv_heads), dim=1)
+        return q, k, v
+
+
+class _Loader:
+    """Takes the family's tensors by their checkpoint names, packing each as soon as it is read."""
+
+    def __init__(self, reader: TensorReader, family: LlamaFamily, strict: bool) -> None:
+        self._reader, self._family, self._strict = reader, family, strict
+        # Older checkpoints carry the rotary frequencies, which follow from config.json.
+        self.ignored = [f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(family.num_layers)]
+
+    def vocabulary(self) -> tuple[PackedWeight, PackedWeight]:
+        """The embedding table and the output head: one and the same when tied."""
+        family, shape = self._family, (self._family.vocab_size, self._family.hidden_size)
+        table = self._reader.take("model.embed_tokens.weight", shape)
+        if family.tied and self._reader.has("lm_head.weight"):
+            if not torch.equal(table, self._reader.take("lm_head.weight", shape)):
+                raise ModelError("config.json says tie_word_embeddings, but lm_head.weight differs from the embedding")
+        embedding = pack(table, strict=self._strict)
+        if family.tied:
+            return embedding, embedding
+        del table
+        return embedding, pack(self._reader.take("lm_head.weight", shape), strict=self._strict)
+
+    def layers(self) -> tuple[torch.Tensor, list[Layer]]:
+        """The first norm, and the layers."""
+        count, hidden = self._family.num_layers, self._family.hidden_size
+        names = [f"model.layers.{i}.input_layernorm.weight" for i in range(count)] + ["model.norm.weight"]
+        norms = [self._reader.take(name, (hidden,)) for name in names]
+        return norms[0], [self._layer(i, norms[i + 1]) for i in range(count)]
+
+    def _layer(self, index: int, next_norm: torch.Tensor) -> Layer:
+        f, prefix = self._family, f"model.layers.{index}"
+        heads, kv_heads = f.num_heads * f.head_dim, f.num_kv_heads * f.head_dim
+        attn, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
+        qkv = {f"{attn}.q_proj": heads, f"{attn}.k_proj": kv_heads, f"{attn}.v_proj": kv_heads}
+        gate_up = {f"{mlp}.gate_proj": f.intermediate_size, f"{mlp}.up_proj": f.intermediate_size}
+        return Layer(
+            qkv=self._linear(qkv, f.hidden_size, f.qkv_bias),
+            q_norm=self._reader.take(f"{attn}.q_norm.weight", (f.head_dim,)) if f.qk_norm else None,
+            k_norm=self._reader.take(f"{attn}.k_norm.weight", (f.head_dim,)) if f.qk_norm else None,
+            output=self._linear({f"{attn}.o_proj": f.hidden_size}, heads, f.output_bias),
+            post_norm=self._reader.take(f"{prefix}.post_attention_layernorm.weight", (f.hidden_size,)),
+            gate_up=self._linear(gate_up, f.hidden_size, f.mlp_bias),
+            down=self._linear({f"{mlp}.down_proj": f.hidden_size}, f.intermediate_size, f.mlp_bias),
+            next_norm=next_norm,
+            window=f.windows[index],
+        )
+
+    def _linear(self, outputs: dict[str, int], inputs: int, bias: bool) -> PackedWeight:
+        """Several projections of the same input as one packed weight, in the order given."""
+        take = self._reader.take
+        weights = [take(f"{name}.weight", (size, inputs)) for name, size in outputs.items()]
+        biases: Sequence[torch.Tensor] = [take(f"{name}.bias", (size,)) for name, size in outputs.items() if bias]
+        return pack(weights, torch.cat(list(biases)) if bias else None, strict=self._strict)
