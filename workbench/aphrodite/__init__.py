@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
         UnsupportedModelError,
     )
     from aphrodite_engine.llm import LLM
+    from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Logprob, Timing, TokenEvent
     from aphrodite_engine.params import SamplingParams
+    from aphrodite_engine.plan import MemoryPlan
 
 __version__ = "0.1.0"
 
@@ -28,17 +30,31 @@ __all__ = [
     "LLM",
     "AphroditeError",
     "ChatTemplateError",
+    "CompletionOutput",
     "ContextOverflowError",
     "EngineClosedError",
+    "GenerationResult",
+    "Logprob",
+    "MemoryPlan",
     "MemoryPlanError",
     "ModelError",
     "ParameterError",
     "SamplingParams",
+    "Timing",
+    "TokenEvent",
     "UnsupportedModelError",
     "__version__",
 ]
 
-_HOME = {"LLM": "aphrodite_engine.llm", "SamplingParams": "aphrodite_engine.params"}
+_OUTPUTS = dict.fromkeys(
+    ("CompletionOutput", "GenerationResult", "Logprob", "Timing", "TokenEvent"), "aphrodite_engine.outputs"
+)
+_HOME = {
+    "LLM": "aphrodite_engine.llm",
+    "MemoryPlan": "aphrodite_engine.plan",
+    "SamplingParams": "aphrodite_engine.params",
+    **_OUTPUTS,
+}
 
 
 def _refuse_the_other_aphrodite() -> None:

@@ -1,0 +1,127 @@
+"""`aphrodite generate`: text from prompts, the same text for the same seed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+import aphrodite
+from aphrodite_apps.cli import output, prompts, terminal
+from aphrodite_apps.cli.command import Command, UsageError
+from aphrodite_apps.cli.engine_flags import add_engine_flags, add_model_flag, open_model
+from aphrodite_apps.cli.sampling_flags import add_sampling_flags, sampling_fields
+
+EPILOG = """examples:
+  aphrodite generate "Once upon a time" --seed 7 --max-tokens 80 --stream
+  aphrodite generate --chat "What is 17 + 25?" --temperature 0
+  aphrodite generate --input prompts.txt --json --output answers.jsonl
+
+Results go to standard output, everything else to standard error.
+With a seed, equal command lines print equal text.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", nargs="?", help="the text to go on from; - reads it from standard input")
+    add_model_flag(parser, "demo")
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="one prompt a line (empty lines are skipped), - is standard input; in a *.jsonl file each line is a JSON "
+        'string, or an object with "prompt" or "messages" and sampling fields of its own',
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write results there (default: standard output)")
+    parser.add_argument("--chat", action="store_true", help="send the prompt as a chat message (default: as it stands)")
+    parser.add_argument("--system", metavar="TEXT", help="the system message of --chat (default: none)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--stream", action="store_true", help="print text while it is generated (default: when done)")
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object a prompt: text, token_ids, finish_reason, seed, logprobs, usage, timing (default: text)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no seed and speed on stderr (default: shown)")
+    add_sampling_flags(parser)
+    add_engine_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    asked = _asked(arguments)
+    given = sampling_fields(arguments)
+    params = [aphrodite.SamplingParams.from_fields({**given, **prompt.fields}) for prompt in asked]
+    single = len(asked) == 1 and params[0].n == 1
+    if arguments.stream and not single:
+        raise UsageError("--stream shows one sequence: give one prompt and leave n at 1")
+    output.check(arguments.output)
+    with open_model(arguments) as llm:
+        if single and not arguments.json:
+            _one(llm, asked[0], params[0], arguments)
+        else:
+            _many(llm, asked, params, arguments)
+    return 0
+
+
+def _asked(arguments: argparse.Namespace) -> list[prompts.Prompt]:
+    if (arguments.prompt is None) == (arguments.input is None):
+        raise UsageError('give either a prompt or --input FILE, e.g.: aphrodite generate "Once upon a time"')
+    if arguments.system is not None and not arguments.chat:
+        raise UsageError("--system belongs to --chat")
+    if arguments.input is not None:
+        return prompts.read_file(arguments.input, arguments.chat, arguments.system)
+    text = prompts.read_stdin() if arguments.prompt == "-" else arguments.prompt
+    return [prompts.from_text(text, arguments.chat, arguments.system)]
+
+
+def _one(
+    llm: aphrodite.LLM, prompt: prompts.Prompt, params: aphrodite.SamplingParams, arguments: argparse.Namespace
+) -> None:
+    """One sequence is always streamed inside, so that an interrupt keeps what was there."""
+    pieces: list[str] = []
+    events: list[aphrodite.TokenEvent] = []
+    started = time.perf_counter()
+    with output.opened(arguments.output) as file:
+        try:
+            for event in llm.stream(prompt.content, params):
+                events.append(event)
+                pieces.append(event.text)
+                if arguments.stream:
+                    print(event.text, end="", file=file, flush=True)
+        finally:
+            print("" if arguments.stream else "".join(pieces), file=file, flush=True)
+            if not arguments.quiet and events:
+                _summary_of_one(events, params, time.perf_counter() - started)
+
+
+def _summary_of_one(events: Sequence[aphrodite.TokenEvent], params: aphrodite.SamplingParams, seconds: float) -> None:
+    tokens = sum(len(event.token_ids) for event in events)
+    reason = events[-1].finish_reason or "interrupted"
+    replay = "" if params.seed is not None else f" (again: --seed {events[0].seed})"
+    terminal.note(f"seed {events[0].seed}{replay} · {terminal.speed(tokens, seconds)} · {reason}")
+
+
+def _many(
+    llm: aphrodite.LLM,
+    asked: list[prompts.Prompt],
+    params: list[aphrodite.SamplingParams],
+    arguments: argparse.Namespace,
+) -> None:
+    started = time.perf_counter()
+    results: dict[int, aphrodite.GenerationResult] = {}
+    for is_chat, places in prompts.in_groups(asked):
+        call = llm.chat if is_chat else llm.generate
+        contents = [asked[place].content for place in places]
+        found = call(contents, [params[place] for place in places], progress=sys.stderr.isatty())
+        results.update(zip(places, found, strict=True))
+    seconds = time.perf_counter() - started
+    ordered = [results[place] for place in range(len(asked))]
+    with output.opened(arguments.output) as file:
+        output.write(ordered, file, as_json=arguments.json)
+    if not arguments.quiet:
+        sequences = sum(len(result.outputs) for result in ordered)
+        tokens = sum(len(each.token_ids) for result in ordered for each in result.outputs)
+        terminal.note(f"{sequences} texts · {terminal.speed(tokens, seconds)} · --json shows each seed")
+
+
+COMMAND = Command("generate", "write on from a prompt, or answer it", add_arguments, run, EPILOG)

@@ -1,0 +1,53 @@
+"""`aphrodite version`: what to write into a bug report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import aphrodite
+from aphrodite_apps.cli.command import Command
+
+PACKAGES = ("torch", "triton", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object (default: a table)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    facts = gather()
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        for name, value in facts.items():
+            print(f"{name:<13} {value or 'not installed'}")
+    return 0
+
+
+def gather() -> dict[str, str | None]:
+    """Versions, and what the engine would compute on here."""
+    import torch
+
+    device = "cpu"
+    if torch.cuda.is_available():
+        device = f"cuda ({torch.cuda.get_device_name()})"
+    return {
+        "aphrodite": aphrodite.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: _installed(name) for name in PACKAGES},
+        "device": device,
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+COMMAND = Command("version", "show versions and devices", add_arguments, run)
