@@ -1,0 +1,119 @@
+"""From what a caller gives to a checked Request: everything that can be refused is refused here, by name."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aphrodite_engine.errors import ContextOverflowError, ParameterError
+from aphrodite_engine.models.base import Pooling
+from aphrodite_engine.params import MAX_SEED, SamplingParams
+from aphrodite_engine.request import Request
+from aphrodite_engine.tokenizer import Tokenizer
+
+Prompt = str | Sequence[int]
+
+
+@dataclass
+class Admission:
+    """Checks requests against one model.
+
+    Attributes:
+        vocab_size: ids from 0 up to it are known.
+        seed: the engine's; requests without a seed of their own get one derived from it and their number.
+    """
+
+    tokenizer: Tokenizer | None
+    vocab_size: int
+    max_model_len: int
+    eos_token_ids: tuple[int, ...]
+    seed: int | None
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def admit(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        add_special_tokens: bool = True,
+        priority: int = 0,
+        cache_salt: str = "",
+        pooling: Pooling | None = None,
+    ) -> Request:
+        """A request ready for the engine.
+
+        Raises:
+            ParameterError: prompt or parameters that this model cannot serve.
+            ContextOverflowError: no room for the prompt and one output token.
+        """
+        ids = self.token_ids(prompt, add_special_tokens)
+        room_for = len(ids) if pooling else len(ids) + 1
+        if room_for > self.max_model_len:
+            raise ContextOverflowError(len(ids), self.max_model_len)
+        self._check_ids_of(params)
+        number = next(self._numbers)
+        return Request(
+            request_id=f"req-{number}",
+            prompt_token_ids=tuple(ids),
+            params=params,
+            seed=self._seed(number) if params.seed is None else params.seed,
+            arrival=number,
+            priority=priority,
+            cache_salt=cache_salt,
+            pooling=pooling,
+        )
+
+    def token_ids(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
+        """Ids of a prompt given as text or as ids."""
+        if isinstance(prompt, str):
+            ids = self._tokenizer_for(prompt).encode(prompt, add_special_tokens)
+        else:
+            ids = self._checked_ids(prompt)
+        if not ids:
+            raise ParameterError("prompt", prompt, "at least one token (this model adds none of its own)")
+        return ids
+
+    def _tokenizer_for(self, prompt: str) -> Tokenizer:
+        if self.tokenizer is None:
+            raise ParameterError("prompt", prompt, "a list of token ids, since this model folder has no tokenizer")
+        return self.tokenizer
+
+    def _checked_ids(self, prompt: Any) -> list[int]:
+        if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
+            raise ParameterError("prompt", prompt, "a string or a list of token ids")
+        for place, token_id in enumerate(prompt):
+            self._check_id(f"prompt[{place}]", token_id)
+        return list(prompt)
+
+    def _check_id(self, name: str, token_id: Any) -> None:
+        good = isinstance(token_id, int) and not isinstance(token_id, bool)
+        if not good or not 0 <= token_id < self.vocab_size:
+            raise ParameterError(name, token_id, f"token ids are integers from 0 to {self.vocab_size - 1}")
+
+    def _check_ids_of(self, params: SamplingParams) -> None:
+        for token_id in params.logit_bias or ():
+            self._check_id("logit_bias", token_id)
+        for token_id in params.stop_token_ids:
+            self._check_id("stop_token_ids", token_id)
+        for token_id in params.allowed_token_ids or ():
+            self._check_id("allowed_token_ids", token_id)
+        if params.stop_strings and self.tokenizer is None:
+            raise ParameterError("stop", params.stop, "stop_token_ids, since this model folder has no tokenizer")
+        if params.min_tokens and params.allowed_token_ids is not None:
+            ending = {*self.eos_token_ids, *params.stop_token_ids}
+            if ending.issuperset(params.allowed_token_ids):
+                raise ParameterError(
+                    "allowed_token_ids",
+                    params.allowed_token_ids,
+                    f"with min_tokens={params.min_tokens} some id that is neither EOS nor a stop id",
+                )
+
+    def _seed(self, number: int) -> int:
+        if self.seed is None:
+            return secrets.randbits(63)
+        digest = hashlib.blake2b(f"{self.seed}:{number}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") & MAX_SEED

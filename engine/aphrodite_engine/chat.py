@@ -1,0 +1,128 @@
+"""A conversation as the model's own template writes it, rendered in a sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from aphrodite_engine.errors import ChatTemplateError, ModelError
+from aphrodite_engine.tokenizer import Tokenizer
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+
+Message = Mapping[str, Any]
+
+
+class ChatTemplate:
+    """The chat template of one model folder.
+
+    Raises:
+        ChatTemplateError: on construction where the folder has none, or one that is not Jinja.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        source = _find_source(tokenizer)
+        if source is None:
+            raise ChatTemplateError(
+                f"the model in {tokenizer.folder} has no chat template; give a prompt to generate() instead of messages"
+            )
+        try:
+            self._template = _environment().from_string(source)
+        except TemplateError as error:
+            raise ChatTemplateError(f"the chat template of {tokenizer.folder} is damaged: {error}") from error
+        names = ("bos_token", "eos_token", "unk_token", "pad_token")
+        self._tokens = {name: tokenizer.special_token(name) or "" for name in names}
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        **template_kwargs: Any,
+    ) -> str:
+        """The conversation as text (special tokens included, so encode it without adding more).
+
+        Raises:
+            ChatTemplateError: a message without role or content, or one the template refuses.
+        """
+        checked = [_check(message, index) for index, message in enumerate(messages)]
+        if not checked:
+            raise ChatTemplateError("messages is empty: at least one message is needed")
+        # The caller's own names come first, so that they cannot replace ours.
+        values = template_kwargs | self._tokens
+        try:
+            return self._template.render(
+                values, messages=checked, tools=tools, add_generation_prompt=add_generation_prompt
+            )
+        except (TemplateError, TypeError, ValueError, OverflowError) as error:
+            raise ChatTemplateError(f"the chat template refused the conversation: {error}") from error
+
+
+def _check(message: Message, index: int) -> dict[str, Any]:
+    if not isinstance(message, Mapping) or "role" not in message:
+        raise ChatTemplateError(f"messages[{index}] must be a mapping with a role and content, got {message!r:.80}")
+    if message["role"] not in ROLES:
+        raise ChatTemplateError(f"messages[{index}].role={message['role']!r:.40}: roles are {', '.join(ROLES)}")
+    if message.get("content") is None and not message.get("tool_calls"):
+        raise ChatTemplateError(f"messages[{index}] ({message['role']}) has no content")
+    return dict(message) | {"content": _text_of(message.get("content"), index)}
+
+
+def _text_of(content: Any, index: int) -> str:
+    """Content is a string or, as OpenAI's clients send it, a list of text parts."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence) and all(isinstance(p, Mapping) and p.get("type") == "text" for p in content):
+        return "".join(str(part.get("text", "")) for part in content)
+    raise ChatTemplateError(f"messages[{index}].content must be a string or a list of text parts")
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks the assistant's part for training tools; here its body simply renders."""
+
+    tags = {"generation"}  # noqa: RUF012 (jinja2 declares it as a class attribute)
+
+    def parse(self, parser: Any) -> nodes.Node | list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+    return environment
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    # jinja2's own filter escapes <, > and & for HTML, which models never saw in training.
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _find_source(tokenizer: Tokenizer) -> str | None:
+    file = tokenizer.folder / "chat_template.jinja"
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    source: Any = tokenizer.settings.get("chat_template")
+    if isinstance(source, list):
+        named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, Mapping)}
+        source = named.get("default")
+    if source is not None and not isinstance(source, str):
+        raise ModelError(f"{tokenizer.folder}/tokenizer_config.json: chat_template must be a string or a named list")
+    return source

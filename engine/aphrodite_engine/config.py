@@ -1,0 +1,92 @@
+"""Settings of one engine: what the caller chose, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.models.base import Determinism
+
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Everything about an engine but its weights.
+
+    Attributes:
+        dtype: "auto" is the model's own on a GPU and float32 on the CPU.
+        device: "auto" is cuda where there is one, else cpu.
+        max_model_len: longest sequence in tokens, prompt and output together; None is as long as fits.
+        gpu_memory_utilization: share of the GPU's memory the engine may use, (0, 1].
+        kv_cache_memory: bytes for the KV cache; None is planned from what is free (plan.py).
+        max_num_batched_tokens: token budget of one step, prefill chunks and decodes together.
+        max_num_seqs: most sequences that run at once.
+        seed: requests without a seed of their own get one derived from it; None draws from the system.
+        quantization: none is supported yet; anything else is refused.
+        enforce_eager: there are no CUDA graphs yet, so both values run eagerly.
+    """
+
+    dtype: str = "auto"
+    device: str = "auto"
+    max_model_len: int | None = None
+    download_dir: str | Path | None = None
+    revision: str | None = None
+    offline: bool | None = None
+    trust_remote_code: bool = False
+    seed: int | None = None
+    gpu_memory_utilization: float = 0.9
+    kv_cache_memory: int | None = None
+    max_num_batched_tokens: int = 512
+    max_num_seqs: int = 256
+    enable_prefix_caching: bool = True
+    determinism: Determinism = "strict"
+    quantization: str | None = None
+    enforce_eager: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("auto", *DTYPES):
+            raise ParameterError("dtype", self.dtype, f"auto, {', '.join(DTYPES)}")
+        if self.determinism not in ("strict", "fast"):
+            raise ParameterError("determinism", self.determinism, "'strict' or 'fast'")
+        if self.quantization is not None:
+            raise ParameterError("quantization", self.quantization, "no quantisation is supported yet; leave it out")
+        if not 0.0 < self.gpu_memory_utilization <= 1.0:
+            raise ParameterError("gpu_memory_utilization", self.gpu_memory_utilization, "above 0 up to 1")
+        for name, low in (("max_num_batched_tokens", 1), ("max_num_seqs", 1)):
+            _at_least(name, getattr(self, name), low)
+        for name, low in (("max_model_len", 2), ("kv_cache_memory", 1), ("seed", 0)):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), low)
+
+    def torch_device(self) -> torch.device:
+        """The device asked for, or the best there is; one that is absent is refused."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+        except (RuntimeError, TypeError) as error:
+            raise ParameterError("device", self.device, "auto, cpu, cuda or cuda:N") from error
+        if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
+            raise ParameterError("device", self.device, "cpu, or cuda where torch sees a GPU")
+        return device
+
+    def torch_dtype(self, model_dtype: torch.dtype) -> torch.dtype:
+        """The dtype of weights, activations and KV."""
+        if self.dtype != "auto":
+            return DTYPES[self.dtype]
+        if self.torch_device().type == "cpu" or model_dtype not in DTYPES.values():
+            return torch.float32
+        return model_dtype
+
+
+def _at_least(name: str, value: object, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ParameterError(name, value, f"an integer of at least {low}")

@@ -1,0 +1,1 @@
+"""What a request forbids or ends at, beyond what single logits can say."""

@@ -1,0 +1,272 @@
+"""The step loop: schedule -> run -> update, and what each drawn token means for its sequence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from aphrodite_engine.constraints.stop import StopStrings
+from aphrodite_engine.kv_cache import root_hash
+from aphrodite_engine.outputs import Logprob, PositionLogprobs, Timing, TokenEvent
+from aphrodite_engine.request import FinishReason, Request, Sequence
+from aphrodite_engine.runner import ChunkResult, Runner
+from aphrodite_engine.sampling.history import TokenHistory
+from aphrodite_engine.sampling.logprobs import TopLogprobs
+from aphrodite_engine.sampling.steps import uses_history
+from aphrodite_engine.scheduler import Scheduler
+from aphrodite_engine.tokenizer import IncrementalDetokenizer, Tokenizer
+
+
+@dataclass(eq=False)
+class _Job:
+    """A request's bookkeeping while it runs."""
+
+    request: Request
+    created: float
+    sequences: list[Sequence]
+    unfinished: int
+    first_step: float | None = None
+    first_token: float | None = None
+    prompt_logprobs: list[PositionLogprobs | None] = field(default_factory=list)
+    hidden: list[torch.Tensor] = field(default_factory=list)
+
+
+@dataclass
+class _Text:
+    """A sequence's way from ids to text."""
+
+    detokenizer: IncrementalDetokenizer | None
+    stop: StopStrings
+
+
+@dataclass(frozen=True)
+class _End:
+    """Why a sequence ended; `reason` None is "it goes on"."""
+
+    reason: FinishReason | None = None
+    by: int | str | None = None
+
+
+class Engine:
+    """One model, served one step at a time. Not thread-safe: one thread owns it (loop.py)."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        scheduler: Scheduler,
+        tokenizer: Tokenizer | None,
+        *,
+        model_key: str,
+        vocab_size: int,
+        max_model_len: int,
+        eos_token_ids: tuple[int, ...],
+    ) -> None:
+        self.runner, self.scheduler, self.tokenizer = runner, scheduler, tokenizer
+        self.model_key, self.vocab_size, self.max_model_len = model_key, vocab_size, max_model_len
+        self.eos_token_ids = eos_token_ids
+        self._jobs: dict[str, _Job] = {}
+        self._texts: dict[Sequence, _Text] = {}
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._jobs)
+
+    def is_running(self, request_id: str) -> bool:
+        """Whether any of the request's sequences is unfinished."""
+        return request_id in self._jobs
+
+    def add(self, request: Request) -> None:
+        """Queue a checked request."""
+        root = root_hash(self.model_key, request.cache_salt)
+        count = 1 if request.pooling else request.params.n
+        sequences = [Sequence(request, index, root, self.max_model_len) for index in range(count)]
+        self._jobs[request.request_id] = _Job(request, time.perf_counter(), sequences, count)
+        for sequence in sequences:
+            if uses_history(request.params):
+                sequence.history = TokenHistory(self.vocab_size, request.prompt_token_ids, (), self.runner.device)
+            self._texts[sequence] = self._new_text(request)
+            self.scheduler.add(sequence)
+
+    def abort(self, request_id: str) -> list[TokenEvent]:
+        """End a request now, keep what it has; its blocks are free before the next step. Unknown ids are ignored."""
+        job = self._jobs.get(request_id)
+        if job is None:
+            return []
+        return [self._finish(job, sequence, _End("abort")) for sequence in job.sequences if sequence in self._texts]
+
+    def drop_all(self) -> list[str]:
+        """Forget every request (after a failed step), free all blocks; returns the ids that were lost."""
+        lost = list(self._jobs)
+        for sequence in list(self._texts):
+            self.scheduler.finish(sequence)
+        self._jobs.clear()
+        self._texts.clear()
+        return lost
+
+    @torch.inference_mode()
+    def step(self) -> list[TokenEvent]:
+        """One step for everyone; returns its news."""
+        chunks = self.scheduler.schedule()
+        if not chunks:
+            if self.has_work:
+                raise RuntimeError("the scheduler found nothing to run although requests wait")
+            return []
+        self._note_start(chunk.sequence for chunk in chunks)
+        results = self.runner.run(chunks, self.eos_token_ids)
+        self.scheduler.update(chunks)
+        return [event for result in results for event in self._digest(result)]
+
+    def _note_start(self, sequences: Iterable[Sequence]) -> None:
+        now = time.perf_counter()
+        for sequence in sequences:
+            job = self._jobs[sequence.request.request_id]
+            if job.first_step is None:
+                job.first_step = now
+
+    def _digest(self, result: ChunkResult) -> list[TokenEvent]:
+        sequence = result.chunk.sequence
+        job = self._jobs[sequence.request.request_id]
+        if sequence.request.pooling is not None:
+            return self._digest_embedding(job, result)
+        if sequence.request.params.prompt_logprobs is not None and sequence.index == 0:
+            self._collect_prompt_logprobs(job, result)
+        return [] if result.drawn is None else [self._digest_token(job, sequence, result)]
+
+    def _digest_token(self, job: _Job, sequence: Sequence, result: ChunkResult) -> TokenEvent:
+        assert result.drawn is not None
+        token_id = result.drawn.token_id
+        first = job.first_token is None
+        if first:
+            job.first_token = time.perf_counter()
+        sequence.append(token_id)
+        logprobs = result.drawn.logprobs
+        positions = None if logprobs is None else (self._position(token_id, logprobs),)
+        text, end = self._advance_text(sequence, token_id)
+        if end.reason is not None:
+            return self._finish(job, sequence, end, text, (token_id,), positions)
+        return TokenEvent(
+            request_id=sequence.request.request_id,
+            index=sequence.index,
+            seed=sequence.request.seed,
+            text=text,
+            token_ids=(token_id,),
+            logprobs=positions,
+            prompt_logprobs=_prompt_logprobs(job, sequence) if sequence.num_output == 1 else None,
+            num_cached_tokens=sequence.num_cached or 0,
+        )
+
+    def _advance_text(self, sequence: Sequence, token_id: int) -> tuple[str, _End]:
+        """New text to show, and whether the sequence ends with this token."""
+        params, text = sequence.request.params, self._texts[sequence]
+        long_enough = sequence.num_output >= params.min_tokens
+        ends_by_id = self._ends_by_id(sequence, token_id)
+        shown = ""
+        if text.detokenizer is not None and not (ends_by_id and not params.include_stop_str_in_output):
+            stopped = text.stop.add(text.detokenizer.add(token_id), active=long_enough)
+            if stopped.stopped_by is not None:
+                return stopped.text, _End("stop", stopped.stopped_by)
+            shown = stopped.text
+        if ends_by_id:
+            return shown, _End("stop", token_id if token_id in params.stop_token_ids else None)
+        if params.max_tokens is not None and sequence.num_output >= params.max_tokens:
+            return shown, _End("length")
+        if len(sequence.token_ids) >= self.max_model_len:
+            return shown, _End("length")
+        return shown, _End()
+
+    def _ends_by_id(self, sequence: Sequence, token_id: int) -> bool:
+        params = sequence.request.params
+        is_eos = token_id in self.eos_token_ids and not params.ignore_eos
+        return is_eos or token_id in params.stop_token_ids
+
+    def _finish(
+        self,
+        job: _Job,
+        sequence: Sequence,
+        end: _End,
+        text: str = "",
+        token_ids: tuple[int, ...] = (),
+        logprobs: tuple[PositionLogprobs, ...] | None = None,
+    ) -> TokenEvent:
+        state = self._texts.pop(sequence)
+        if state.detokenizer is not None and not isinstance(end.by, str):
+            text += self._flush(state, sequence)
+        self.scheduler.finish(sequence)
+        job.unfinished -= 1
+        if job.unfinished == 0:
+            del self._jobs[job.request.request_id]
+        return TokenEvent(
+            request_id=job.request.request_id,
+            index=sequence.index,
+            seed=job.request.seed,
+            text=text,
+            token_ids=token_ids,
+            logprobs=logprobs,
+            finish_reason=end.reason,
+            stop_reason=end.by,
+            prompt_logprobs=_prompt_logprobs(job, sequence),
+            num_cached_tokens=sequence.num_cached or 0,
+            timing=_timing(job),
+        )
+
+    def _flush(self, state: _Text, sequence: Sequence) -> str:
+        """Text held back as an incomplete character or as the start of a stop string that never came."""
+        assert state.detokenizer is not None
+        active = sequence.num_output >= sequence.request.params.min_tokens
+        stopped = state.stop.add(state.detokenizer.finish(), active=active)
+        return stopped.text + ("" if stopped.stopped_by else state.stop.finish())
+
+    def _collect_prompt_logprobs(self, job: _Job, result: ChunkResult) -> None:
+        if result.chunk.start == 0:
+            job.prompt_logprobs = [None]
+        following = result.chunk.start + 1
+        for place, logprobs in enumerate(result.prompt_logprobs, start=following):
+            job.prompt_logprobs.append(self._position(job.request.prompt_token_ids[place], logprobs))
+
+    def _position(self, token_id: int, found: TopLogprobs) -> PositionLogprobs:
+        position = {token_id: Logprob(found.logprob, found.rank, self._token_text(token_id))}
+        for rank, (other, logprob) in enumerate(found.top, start=1):
+            position.setdefault(other, Logprob(logprob, rank, self._token_text(other)))
+        return position
+
+    def _token_text(self, token_id: int) -> str:
+        return self.tokenizer.token_text(token_id) if self.tokenizer else ""
+
+    def _digest_embedding(self, job: _Job, result: ChunkResult) -> list[TokenEvent]:
+        assert result.hidden is not None
+        pooling = job.request.pooling
+        if result.chunk.start == 0:
+            job.hidden.clear()  # a preempted request starts over
+        job.hidden.append(result.hidden if pooling == "mean" else result.hidden[-1:])
+        if not result.chunk.samples:
+            return []
+        # One mean over all tokens: a sum of chunk sums would round differently for every way of chunking.
+        vector = torch.cat(job.hidden).mean(0) if pooling == "mean" else job.hidden[-1][-1]
+        event = self._finish(job, result.chunk.sequence, _End("stop"))
+        embedding: np.ndarray = vector.cpu().numpy()
+        return [TokenEvent(event.request_id, 0, event.seed, finish_reason="stop", embedding=embedding)]
+
+    def _new_text(self, request: Request) -> _Text:
+        params = request.params
+        tokenizer = None if request.pooling else self.tokenizer
+        detokenizer = IncrementalDetokenizer(tokenizer, params.skip_special_tokens) if tokenizer else None
+        return _Text(detokenizer, StopStrings(params.stop_strings, params.include_stop_str_in_output))
+
+
+def _prompt_logprobs(job: _Job, sequence: Sequence) -> tuple[PositionLogprobs | None, ...] | None:
+    """Those of the whole prompt, with the first sequence's news; None while they are incomplete."""
+    complete = len(job.prompt_logprobs) == sequence.prompt_len
+    return tuple(job.prompt_logprobs) if complete and sequence.index == 0 else None
+
+
+def _timing(job: _Job) -> Timing:
+    now = time.perf_counter()
+    return Timing(
+        queue_ms=1e3 * ((job.first_step or now) - job.created),
+        ttft_ms=1e3 * ((job.first_token or now) - job.created),
+        total_ms=1e3 * (now - job.created),
+    )

@@ -1,0 +1,418 @@
+"""A model in this process: load, ask, close."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aphrodite_engine.admission import Admission, Prompt
+from aphrodite_engine.chat import ChatTemplate, Message
+from aphrodite_engine.config import EngineConfig
+from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
+from aphrodite_engine.errors import EngineClosedError, ParameterError, UnsupportedModelError
+from aphrodite_engine.hub import resolve_model
+from aphrodite_engine.loading import Loaded, load
+from aphrodite_engine.loop import EngineLoop
+from aphrodite_engine.memory import return_to_system
+from aphrodite_engine.models.base import Pooling
+from aphrodite_engine.models.registry import read_model_config
+from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEvent
+from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.plan import MemoryPlan, plan_for
+from aphrodite_engine.progress import GenerationProgress, loading_bar
+from aphrodite_engine.request import Request
+
+Params = SamplingParams | Sequence[SamplingParams] | None
+
+
+class LLM:
+    """An engine of its own thread in this process; `with LLM("demo") as llm: ...`.
+
+    Args:
+        model: "demo" (bundled), a local folder, or a Hugging Face id.
+        progress: show a bar while loading.
+        **settings: fields of EngineConfig (dtype, device, max_model_len, download_dir, revision, ...).
+
+    Raises:
+        ModelError: the folder is missing, damaged or unsafe; UnsupportedModelError: no path runs it.
+        MemoryPlanError: it does not fit; nothing was allocated.
+        ParameterError: a setting is out of range or unknown.
+    """
+
+    def __init__(self, model: str | Path = "demo", *, progress: bool = False, **settings: Any) -> None:
+        self.model = str(model)
+        self.config = _engine_config(settings)
+        folder = resolve_model(self.model, self.config.download_dir, self.config.revision, self.config.offline)
+        facts = read_model_config(folder, trust_remote_code=self.config.trust_remote_code)
+        self._plan = plan_for(self.model, facts, self.config)
+        with loading_bar(self.model, enabled=progress) as report:
+            loaded = load(facts, self._plan, self.config, report)
+        self._loaded: Loaded | None = loaded
+        self._device = self.config.torch_device()
+        self._tokenizer = loaded.tokenizer
+        self._chat_template: ChatTemplate | None = None
+        self._encoder_lock = threading.Lock()
+        self._admission = Admission(
+            tokenizer=loaded.tokenizer,
+            vocab_size=facts.vocab_size,
+            max_model_len=self._plan.max_model_len,
+            eos_token_ids=loaded.eos_token_ids,
+            seed=self.config.seed,
+        )
+        self._loop = EngineLoop(loaded.engine) if loaded.engine else None
+        if self._loop:
+            # An LLM that is dropped without close() still ends its thread; never at interpreter exit.
+            weakref.finalize(self, self._loop.stop).atexit = False
+
+    # ---- what there is
+
+    @property
+    def plan(self) -> MemoryPlan:
+        """Memory by purpose, as planned before loading."""
+        return self._plan
+
+    @property
+    def max_model_len(self) -> int:
+        return self._plan.max_model_len
+
+    def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text."""
+        return self._admission.token_ids(text, add_special_tokens)
+
+    def detokenize(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Text of token ids."""
+        if self._tokenizer is None:
+            raise UnsupportedModelError(f"{self.model} has no tokenizer")
+        return self._tokenizer.decode(token_ids, skip_special_tokens)
+
+    def render_chat(self, messages: Sequence[Message], **template: Any) -> str:
+        """A conversation as the prompt text the model sees (tools=..., add_generation_prompt=...)."""
+        if self._tokenizer is None:
+            raise UnsupportedModelError(f"{self.model} has no tokenizer, so it cannot chat")
+        if self._chat_template is None:
+            self._chat_template = ChatTemplate(self._tokenizer)
+        return self._chat_template.render(messages, **template)
+
+    # ---- generation
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling_params: Params = None,
+        *,
+        progress: bool = False,
+        priority: int = 0,
+        cache_salt: str = "",
+    ) -> list[GenerationResult]:
+        """Complete one prompt or many together; one result a prompt, in their order.
+
+        Args:
+            prompts: a string, a list of ids, or a list of those.
+            sampling_params: one for all, or one for each prompt.
+            cache_salt: cached prefixes are shared only between calls of the same salt.
+
+        Raises:
+            ParameterError, ContextOverflowError: before anything runs.
+            KeyboardInterrupt: the call's requests are aborted; the engine stays usable.
+        """
+        many = _as_prompts(prompts)
+        requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
+        return self._collect(requests, [p if isinstance(p, str) else None for p in many], progress)
+
+    def chat(
+        self,
+        messages: Sequence[Message] | Sequence[Sequence[Message]],
+        sampling_params: Params = None,
+        *,
+        progress: bool = False,
+        priority: int = 0,
+        cache_salt: str = "",
+        **template: Any,
+    ) -> list[GenerationResult]:
+        """Answer one conversation or many; `template` goes to the chat template (tools, add_generation_prompt)."""
+        texts = [self.render_chat(conversation, **template) for conversation in _as_conversations(messages)]
+        requests = self._admit_all(
+            texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
+        )
+        return self._collect(requests, texts, progress)
+
+    def stream(
+        self,
+        prompt: Prompt | Sequence[Message],
+        sampling_params: SamplingParams | None = None,
+        *,
+        priority: int = 0,
+        cache_salt: str = "",
+        **template: Any,
+    ) -> Iterator[TokenEvent]:
+        """Events of one prompt or conversation as they come. Closing the iterator, or an interrupt, aborts."""
+        request = self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
+        return self._stream(request)
+
+    def _stream(self, request: Request) -> Iterator[TokenEvent]:
+        events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+        loop = self._running_loop()
+        loop.submit(request, events.put)
+        unfinished = request.params.n
+        try:
+            while unfinished:
+                event = _checked(events.get())
+                unfinished -= event.finish_reason is not None
+                yield event
+        finally:
+            if unfinished:
+                loop.abort(request.request_id)
+
+    def _collect(self, requests: list[Request], texts: Sequence[str | None], progress: bool) -> list[GenerationResult]:
+        events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+        results = {r.request_id: _empty_result(r, text) for r, text in zip(requests, texts, strict=True)}
+        unfinished = sum(request.params.n for request in requests)
+        loop = self._running_loop()
+        with GenerationProgress(requests, self.max_model_len, enabled=progress) as bar:
+            try:
+                for request in requests:
+                    loop.submit(request, events.put)
+                while unfinished:
+                    event = _checked(events.get())
+                    results[event.request_id].add(event)
+                    unfinished -= event.finish_reason is not None
+                    bar.update(event)
+            finally:
+                for request in requests:
+                    if unfinished and not results[request.request_id].finished:
+                        loop.abort(request.request_id)
+        return list(results.values())
+
+    # ---- vectors
+
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True
+    ) -> np.ndarray:
+        """Vectors (len(texts), hidden) float32.
+
+        Args:
+            pooling: "mean", "cls" or "last"; None is what the model folder names, else mean for encoders and last
+                for decoders.
+            normalize: to length 1, so that dot products are cosines.
+        """
+        many = _as_prompts(texts)
+        how = self._pooling(pooling)
+        if self._loop is None:
+            vectors = self._encode(many, how)
+        else:
+            vectors = self._embed_with_decoder(many, how)
+        return normalized(vectors) if normalize else vectors
+
+    def score(self, query: Prompt, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None) -> list[float]:
+        """Cosine similarity of the query to each text, from -1 to 1."""
+        vectors = self.embed([query, *_as_prompts(texts)], pooling=pooling)
+        return [float(value) for value in vectors[1:] @ vectors[0]]
+
+    def _encode(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
+        loaded = self._require_open()
+        assert loaded.encoder is not None
+        sequences = [list(self._admission.admit(t, SamplingParams(), pooling=pooling).prompt_token_ids) for t in texts]
+        with self._encoder_lock:
+            return encode_texts(loaded.encoder, sequences, pooling)
+
+    def _embed_with_decoder(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
+        if pooling == "cls":
+            raise ParameterError(
+                "pooling", pooling, "'mean' or 'last' for a decoder, whose first token sees only itself"
+            )
+        requests = [self._admission.admit(text, SamplingParams(), pooling=pooling) for text in texts]
+        events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+        loop, vectors = self._running_loop(), {}
+        try:
+            for request in requests:
+                loop.submit(request, events.put)
+            while len(vectors) < len(requests):
+                event = _checked(events.get())
+                vectors[event.request_id] = event.embedding
+        finally:
+            for request in requests:
+                if request.request_id not in vectors:
+                    loop.abort(request.request_id)
+        return np.stack([vectors[request.request_id] for request in requests])
+
+    def _pooling(self, pooling: Pooling | None) -> Pooling:
+        if pooling not in (None, "mean", "cls", "last"):
+            raise ParameterError("pooling", pooling, "'mean', 'cls' or 'last'")
+        return pooling or default_pooling(self._require_open().facts)
+
+    # ---- async twins
+
+    async def agenerate(
+        self, prompts: Prompt | Sequence[Prompt], sampling_params: Params = None
+    ) -> list[GenerationResult]:
+        """generate() that leaves the event loop free; cancelling the task aborts its requests."""
+        many = _as_prompts(prompts)
+        requests = self._admit_all(many, sampling_params)
+        return await self._acollect(requests, [p if isinstance(p, str) else None for p in many])
+
+    async def achat(
+        self, messages: Sequence[Message] | Sequence[Sequence[Message]], sampling_params: Params = None, **template: Any
+    ) -> list[GenerationResult]:
+        """chat() that leaves the event loop free."""
+        texts = [self.render_chat(conversation, **template) for conversation in _as_conversations(messages)]
+        requests = self._admit_all(texts, sampling_params, add_special_tokens=False)
+        return await self._acollect(requests, texts)
+
+    async def astream(
+        self, prompt: Prompt | Sequence[Message], sampling_params: SamplingParams | None = None, **template: Any
+    ) -> AsyncIterator[TokenEvent]:
+        """stream() as an async iterator; cancelling or closing it aborts."""
+        request = self._admit_one(prompt, sampling_params, template)
+        async for event in self._aevents([request]):
+            yield event
+
+    async def aembed(
+        self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True
+    ) -> np.ndarray:
+        """embed() in a thread, so that the event loop stays free."""
+        return await asyncio.to_thread(self.embed, texts, pooling=pooling, normalize=normalize)
+
+    async def _acollect(self, requests: list[Request], texts: Sequence[str | None]) -> list[GenerationResult]:
+        results = {r.request_id: _empty_result(r, text) for r, text in zip(requests, texts, strict=True)}
+        async for event in self._aevents(requests):
+            results[event.request_id].add(event)
+        return list(results.values())
+
+    async def _aevents(self, requests: list[Request]) -> AsyncIterator[TokenEvent]:
+        events: asyncio.Queue[TokenEvent] = asyncio.Queue()
+        put = _threadsafe_put(asyncio.get_running_loop(), events)
+        loop, unfinished = self._running_loop(), {r.request_id: r.params.n for r in requests}
+        try:
+            for request in requests:
+                loop.submit(request, put)
+            while unfinished:
+                event = _checked(await events.get())
+                if event.finish_reason is not None:
+                    unfinished[event.request_id] -= 1
+                    if not unfinished[event.request_id]:
+                        del unfinished[event.request_id]
+                yield event
+        finally:
+            for request_id in unfinished:
+                loop.abort(request_id)
+
+    # ---- lifecycle
+
+    def close(self) -> None:
+        """End running requests, stop the thread and give all memory back. May be called twice."""
+        if self._loop is not None:
+            self._loop.stop()
+        if self._loaded is not None:
+            self._loaded.release()
+            self._loaded = None
+            return_to_system(self._device)
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- admission
+
+    def _admit_one(
+        self, prompt: Prompt | Sequence[Message], params: SamplingParams | None, template: dict[str, Any], **more: Any
+    ) -> Request:
+        self._running_loop()
+        if _is_conversation(prompt):
+            text = self.render_chat(prompt, **template)  # type: ignore[arg-type]
+            return self._admission.admit(text, _checked_params(params), add_special_tokens=False, **more)
+        if template:
+            raise ParameterError(next(iter(template)), next(iter(template.values())), "only with messages")
+        return self._admission.admit(prompt, _checked_params(params), **more)  # type: ignore[arg-type]
+
+    def _admit_all(self, prompts: Sequence[Prompt], params: Params, **more: Any) -> list[Request]:
+        self._running_loop()
+        if params is None or isinstance(params, SamplingParams):
+            params = [_checked_params(params)] * len(prompts)
+        if len(params) != len(prompts):
+            raise ParameterError(
+                "sampling_params", f"{len(params)} of them", f"one, or one for each of {len(prompts)} prompts"
+            )
+        return [
+            self._admission.admit(prompt, _checked_params(p), **more) for prompt, p in zip(prompts, params, strict=True)
+        ]
+
+    def _running_loop(self) -> EngineLoop:
+        loaded = self._require_open()
+        if self._loop is None:
+            raise UnsupportedModelError(
+                f"{self.model} ({loaded.facts.architecture}) is an encoder: it embeds, but cannot generate"
+            )
+        return self._loop
+
+    def _require_open(self) -> Loaded:
+        if self._loaded is None:
+            raise EngineClosedError("this engine was closed; create a new LLM")
+        return self._loaded
+
+
+def _engine_config(settings: dict[str, Any]) -> EngineConfig:
+    import dataclasses
+
+    known = [f.name for f in dataclasses.fields(EngineConfig)]
+    for name, value in settings.items():
+        if name not in known:
+            raise ParameterError(name, value, f"LLM has no such setting; known: model, {', '.join(known)}")
+    return EngineConfig(**settings)
+
+
+def _checked_params(params: SamplingParams | None) -> SamplingParams:
+    if params is None:
+        return SamplingParams()
+    if not isinstance(params, SamplingParams):
+        raise ParameterError("sampling_params", params, "a SamplingParams")
+    return params
+
+
+def _as_prompts(prompts: Any) -> list[Prompt]:
+    """One prompt or many: a list of ids is one prompt."""
+    if isinstance(prompts, str):
+        return [prompts]
+    if not isinstance(prompts, Iterable) or isinstance(prompts, (bytes, Mapping)):
+        raise ParameterError("prompts", prompts, "a string, a list of token ids, or a list of those")
+    listed = list(prompts)
+    if not listed:
+        raise ParameterError("prompts", prompts, "at least one prompt")
+    return [listed] if not isinstance(listed[0], (str, Sequence)) else listed
+
+
+def _is_conversation(value: Any) -> bool:
+    return isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _as_conversations(messages: Any) -> list[Sequence[Message]]:
+    if _is_conversation(messages) or (isinstance(messages, Sequence) and not messages):
+        return [messages]
+    return list(messages)
+
+
+def _empty_result(request: Request, text: str | None) -> GenerationResult:
+    outputs = [CompletionOutput(index, request.seed) for index in range(request.params.n)]
+    return GenerationResult(request.request_id, text, list(request.prompt_token_ids), outputs)
+
+
+def _checked(event: TokenEvent) -> TokenEvent:
+    if event.error is not None:
+        raise event.error
+    return event
+
+
+def _threadsafe_put(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[TokenEvent]) -> Callable[[TokenEvent], None]:
+    def put(event: TokenEvent) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+    return put

@@ -1,0 +1,73 @@
+"""From a model folder and a plan to an engine ready to step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from aphrodite_engine.config import EngineConfig
+from aphrodite_engine.engine import Engine
+from aphrodite_engine.kv_cache import BLOCK_SIZE, BlockPool
+from aphrodite_engine.models.base import Encoder, KVTensors, LoadOptions, ModelConfig
+from aphrodite_engine.models.registry import load_decoder, load_encoder
+from aphrodite_engine.plan import MemoryPlan
+from aphrodite_engine.runner import Runner
+from aphrodite_engine.scheduler import Scheduler
+from aphrodite_engine.tokenizer import Tokenizer
+from aphrodite_kernels.kv_store import allocate_kv
+from aphrodite_kernels.threads import physical_cores
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+
+
+@dataclass
+class Loaded:
+    """A model in memory: an engine for a decoder, an encoder otherwise."""
+
+    facts: ModelConfig
+    tokenizer: Tokenizer | None
+    eos_token_ids: tuple[int, ...]
+    engine: Engine | None
+    encoder: Encoder | None
+
+    def release(self) -> None:
+        """Let go of weights and cache."""
+        self.engine = None
+        self.encoder = None
+
+
+def load(
+    facts: ModelConfig, plan: MemoryPlan, config: EngineConfig, report: Callable[[int, int], None] | None
+) -> Loaded:
+    """Read the weights, allocate the cache that the plan names."""
+    device, dtype = config.torch_device(), config.torch_dtype(facts.dtype)
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(physical_cores())
+    tokenizer = Tokenizer(facts.folder) if any((facts.folder / name).exists() for name in TOKENIZER_FILES) else None
+    eos = tuple(dict.fromkeys((*facts.eos_token_ids, *(tokenizer.eos_token_ids if tokenizer else ()))))
+    options = LoadOptions(
+        device=device,
+        dtype=dtype,
+        determinism=config.determinism,
+        trust_remote_code=config.trust_remote_code,
+        progress=report,
+    )
+    if facts.path == "encoder":
+        return Loaded(facts, tokenizer, eos, None, load_encoder(facts, options))
+    model = load_decoder(facts, options)
+    layers = [allocate_kv(plan.kv_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, device) for spec in facts.kv_layers]
+    engine = Engine(
+        Runner(model, KVTensors(BLOCK_SIZE, layers), device),
+        Scheduler(
+            BlockPool(plan.kv_blocks), config.max_num_batched_tokens, config.max_num_seqs, config.enable_prefix_caching
+        ),
+        tokenizer,
+        model_key=str(facts.folder),
+        vocab_size=facts.vocab_size,
+        max_model_len=plan.max_model_len,
+        eos_token_ids=eos,
+    )
+    return Loaded(facts, tokenizer, eos, engine, None)

@@ -1,0 +1,114 @@
+"""The thread that owns an engine: commands in, events out to whoever asked."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aphrodite_engine.engine import Engine
+from aphrodite_engine.errors import EngineClosedError
+from aphrodite_engine.outputs import TokenEvent
+from aphrodite_engine.request import Request
+
+logger = logging.getLogger(__name__)
+
+Sink = Callable[[TokenEvent], None]
+
+
+@dataclass(frozen=True)
+class _Submit:
+    request: Request
+    sink: Sink
+
+
+@dataclass(frozen=True)
+class _Abort:
+    request_id: str
+
+
+class _Stop:
+    """Ends the thread after the step in progress."""
+
+
+class EngineLoop:
+    """Runs an engine in a thread of its own, so that callers can wait, be interrupted, and go away.
+
+    A daemon thread: an interpreter that ends does not wait for it, and nothing is registered with atexit.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._inbox: queue.SimpleQueue[_Submit | _Abort | _Stop] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=_run, args=(engine, self._inbox), name="aphrodite-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request, sink: Sink) -> None:
+        """Queue a request; `sink` is called in the engine's thread with each of its events, so it must not block.
+
+        Raises:
+            EngineClosedError: after close().
+        """
+        if self._closed:
+            raise EngineClosedError("this engine was closed; create a new LLM")
+        self._inbox.put(_Submit(request, sink))
+
+    def abort(self, request_id: str) -> None:
+        """End a request before the next step; its sink gets one last event for each unfinished sequence."""
+        self._inbox.put(_Abort(request_id))
+
+    def stop(self) -> None:
+        """End the thread; requests still running get an error event. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._inbox.put(_Stop())
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+
+def _run(engine: Engine, inbox: queue.SimpleQueue[_Submit | _Abort | _Stop]) -> None:
+    """Outermost loop of the engine's thread. A module function, so that the thread does not keep its owner alive."""
+    sinks: dict[str, Sink] = {}
+    while True:
+        for command in _commands(inbox, wait=not engine.has_work):
+            if isinstance(command, _Stop):
+                _fail_all(engine, sinks, EngineClosedError("the engine was closed while this request ran"))
+                return
+            if isinstance(command, _Submit):
+                sinks[command.request.request_id] = command.sink
+                engine.add(command.request)
+            else:
+                _deliver(engine.abort(command.request_id), sinks, engine)
+        try:
+            events = engine.step()
+        except Exception as error:  # the thread's outermost loop: the step's requests fail, the engine goes on
+            logger.exception("a step failed; its requests end with an error")
+            _fail_all(engine, sinks, error)
+        else:
+            _deliver(events, sinks, engine)
+
+
+def _commands(inbox: queue.SimpleQueue[_Submit | _Abort | _Stop], *, wait: bool) -> list[_Submit | _Abort | _Stop]:
+    commands = [inbox.get()] if wait else []
+    while True:
+        try:
+            commands.append(inbox.get_nowait())
+        except queue.Empty:
+            return commands
+
+
+def _deliver(events: list[TokenEvent], sinks: dict[str, Sink], engine: Engine) -> None:
+    for event in events:
+        sinks[event.request_id](event)
+    for request_id in {event.request_id for event in events if event.finish_reason is not None}:
+        if not engine.is_running(request_id):
+            del sinks[request_id]
+
+
+def _fail_all(engine: Engine, sinks: dict[str, Sink], error: BaseException) -> None:
+    engine.drop_all()
+    for request_id, sink in sinks.items():
+        sink(TokenEvent(request_id, 0, 0, finish_reason="error", error=error))
+    sinks.clear()

@@ -1,0 +1,174 @@
+"""What a model will take before anything is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from aphrodite_engine.config import EngineConfig
+from aphrodite_engine.errors import MemoryPlanError, ParameterError
+from aphrodite_engine.hub import resolve_model
+from aphrodite_engine.kv_cache import BLOCK_SIZE
+from aphrodite_engine.memory import free_bytes, total_bytes
+from aphrodite_engine.models.base import ModelConfig
+from aphrodite_engine.models.registry import read_model_config
+from aphrodite_kernels.kv_store import kv_bytes_per_block
+
+#: A laptop must survive the default: KV on the CPU takes at most this and at most a quarter of what is free.
+CPU_KV_LIMIT = 2 << 30
+CPU_KV_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes by purpose; `str(plan)` is a table for people.
+
+    Attributes:
+        kv_blocks: blocks of 16 tokens each.
+        max_model_len: longest sequence, at most what the model was made for and what the KV cache holds.
+        note: what was cut to fit, and the setting that changes it; "" where nothing was.
+    """
+
+    model: str
+    architecture: str
+    path: str
+    dtype: str
+    device: str
+    num_parameters: int
+    weight_bytes: int
+    kv_bytes: int
+    kv_blocks: int
+    kv_bytes_per_token: int
+    activation_bytes: int
+    free_bytes: int
+    total_bytes: int
+    max_model_len: int
+    model_context: int
+    note: str = ""
+
+    @property
+    def left_bytes(self) -> int:
+        """What stays free."""
+        return self.free_bytes - self.weight_bytes - self.kv_bytes - self.activation_bytes
+
+    def __str__(self) -> str:
+        rows = [
+            ("model", f"{self.model} ({self.architecture}, {self.path} path)"),
+            ("on", f"{self.device}, {self.dtype}"),
+            ("weights", f"{_size(self.weight_bytes)} ({self.num_parameters:,} parameters)"),
+            ("KV cache", self._kv_line()),
+            ("activations", f"about {_size(self.activation_bytes)} at most"),
+            ("left free", f"{_size(self.left_bytes)} of {_size(self.free_bytes)} free now"),
+            ("context", f"{self.max_model_len:,} of the model's {self.model_context:,} tokens"),
+        ]
+        if self.note:
+            rows.append(("note", self.note))
+        return "\n".join(f"{name:<12} {value}" for name, value in rows)
+
+    def _kv_line(self) -> str:
+        if self.kv_blocks == 0:
+            return "none (an encoder)"
+        tokens = self.kv_blocks * BLOCK_SIZE
+        return f"{_size(self.kv_bytes)} ({tokens:,} tokens, {_size(self.kv_bytes_per_token)} each)"
+
+
+def plan_memory(model: str, config: EngineConfig | None = None) -> MemoryPlan:
+    """Plan for a model folder, Hugging Face id or "demo"; reads headers only.
+
+    Raises:
+        ModelError: no such model, or one that cannot run here.
+        MemoryPlanError: it does not fit; names the numbers and the setting to change.
+    """
+    config = config or EngineConfig()
+    folder = resolve_model(model, config.download_dir, config.revision, config.offline)
+    return plan_for(model, read_model_config(folder, trust_remote_code=config.trust_remote_code), config)
+
+
+def plan_for(model: str, facts: ModelConfig, config: EngineConfig) -> MemoryPlan:
+    """The same for a model folder already read. `facts.weight_bytes` is counted again at the engine's dtype."""
+    device, dtype = config.torch_device(), config.torch_dtype(facts.dtype)
+    weights = facts.num_parameters * dtype.itemsize
+    activations = _activation_bytes(facts, config)
+    free = free_bytes(device)
+    room = _usable(device, free, config) - weights - activations
+    if room < 0:
+        raise MemoryPlanError(
+            f"{model}: weights {_size(weights)} and activations {_size(activations)} do not fit the "
+            f"{_size(_usable(device, free, config))} that may be used on {device}; try dtype=bfloat16, a smaller "
+            "max_num_batched_tokens, or a smaller model"
+        )
+    per_block = sum(kv_bytes_per_block(BLOCK_SIZE, s.num_kv_heads, s.head_dim, dtype) for s in facts.kv_layers)
+    context = min(config.max_model_len or facts.max_position, facts.max_position)
+    if config.max_model_len is not None and config.max_model_len > facts.max_position:
+        raise ParameterError("max_model_len", config.max_model_len, f"the model was made for {facts.max_position}")
+    blocks, note = 0, ""
+    if per_block:
+        blocks = _kv_bytes(device, room, per_block * _blocks(context) * config.max_num_seqs, config) // per_block
+        context, note = _fit_context(model, context, blocks, per_block, config)
+    return MemoryPlan(
+        model=model,
+        architecture=facts.architecture,
+        path=facts.path,
+        dtype=str(dtype).removeprefix("torch."),
+        device=str(device),
+        num_parameters=facts.num_parameters,
+        weight_bytes=weights,
+        kv_bytes=blocks * per_block,
+        kv_blocks=blocks,
+        kv_bytes_per_token=per_block // BLOCK_SIZE,
+        activation_bytes=activations,
+        free_bytes=free,
+        total_bytes=total_bytes(device),
+        max_model_len=context,
+        model_context=facts.max_position,
+        note=note,
+    )
+
+
+def _fit_context(model: str, context: int, blocks: int, per_block: int, config: EngineConfig) -> tuple[int, str]:
+    """One sequence of full length must fit the cache, or nothing could ever finish."""
+    if blocks >= _blocks(context):
+        return context, ""
+    need = per_block * _blocks(context)
+    numbers = f"{context:,} tokens of context need {_size(need)} of KV cache, {_size(blocks * per_block)} are planned"
+    if config.max_model_len is not None or blocks < 1:
+        raise MemoryPlanError(f"{model}: {numbers}; lower max_model_len or raise kv_cache_memory")
+    return blocks * BLOCK_SIZE, f"{numbers}; raise kv_cache_memory for more context"
+
+
+def _kv_bytes(device: torch.device, room: int, most_useful: int, config: EngineConfig) -> int:
+    if config.kv_cache_memory is not None:
+        if config.kv_cache_memory > room:
+            raise MemoryPlanError(
+                f"kv_cache_memory={config.kv_cache_memory:,} bytes, but {_size(room)} are left beside the weights"
+            )
+        return config.kv_cache_memory
+    if device.type == "cpu":
+        room = min(int(room * CPU_KV_SHARE), CPU_KV_LIMIT)
+    return min(room, most_useful)
+
+
+def _usable(device: torch.device, free: int, config: EngineConfig) -> int:
+    if device.type == "cpu":
+        return free
+    return free - int((1 - config.gpu_memory_utilization) * total_bytes(device))
+
+
+def _activation_bytes(facts: ModelConfig, config: EngineConfig) -> int:
+    """An estimate: a dozen hidden-sized float32 rows a token, and logits with two copies for the sampler."""
+    tokens = config.max_num_batched_tokens
+    logit_rows = min(config.max_num_seqs, tokens)
+    return 4 * (tokens * facts.hidden_size * 16 + 3 * logit_rows * facts.vocab_size)
+
+
+def _blocks(num_tokens: int) -> int:
+    return -(-num_tokens // BLOCK_SIZE)
+
+
+def _size(num_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if abs(num_bytes) < 1024:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1024
+    return f"{num_bytes:.2f} GiB"

@@ -1,0 +1,101 @@
+"""A request, and the sequences it grows: plain state that scheduler, runner and engine hand to each other."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aphrodite_engine.kv_cache import extend_hashes
+from aphrodite_engine.models.base import Pooling
+from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.sampling.history import TokenHistory
+
+
+class Status(enum.Enum):
+    """Where a sequence is; WAITING and RUNNING are the scheduler's two queues."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a caller asked for, tokenised and checked.
+
+    Attributes:
+        seed: the request's own or the one the engine chose; with it everything can be replayed.
+        priority: lower runs first; ties go by arrival.
+        pooling: set for an embedding request: no token is drawn, hidden states are pooled.
+        cache_salt: prefix blocks are shared only between requests of one salt.
+    """
+
+    request_id: str
+    prompt_token_ids: tuple[int, ...]
+    params: SamplingParams
+    seed: int
+    arrival: int
+    priority: int = 0
+    cache_salt: str = ""
+    pooling: Pooling | None = None
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One growing sequence of a request (n of them).
+
+    Attributes:
+        token_ids: prompt and output.
+        num_computed: tokens whose keys and values are in the cache.
+        block_table: KV blocks in order.
+        block_hashes: hash of every full block of token_ids.
+        num_published: blocks already offered to other sequences.
+        num_cached: prompt tokens found in the cache at first admission; None before.
+    """
+
+    request: Request
+    index: int
+    root_hash: bytes
+    max_len: int
+    token_ids: list[int] = field(default_factory=list)
+    num_computed: int = 0
+    block_table: list[int] = field(default_factory=list)
+    block_hashes: list[bytes] = field(default_factory=list)
+    num_published: int = 0
+    num_cached: int | None = None
+    num_preemptions: int = 0
+    status: Status = Status.WAITING
+    history: TokenHistory | None = None
+
+    def __post_init__(self) -> None:
+        self.token_ids = list(self.request.prompt_token_ids)
+        extend_hashes(self.block_hashes, self.root_hash, self.token_ids)
+
+    @property
+    def prompt_len(self) -> int:
+        return len(self.request.prompt_token_ids)
+
+    @property
+    def num_output(self) -> int:
+        return len(self.token_ids) - self.prompt_len
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """First come, first served within a priority."""
+        return (self.request.priority, self.request.arrival, self.index)
+
+    @property
+    def may_skip_prefix(self) -> bool:
+        """False when every prompt position's output is wanted, so cached ones must be computed again."""
+        return self.request.params.prompt_logprobs is None and self.request.pooling != "mean"
+
+    def append(self, token_id: int) -> None:
+        """Add a drawn token."""
+        self.token_ids.append(token_id)
+        extend_hashes(self.block_hashes, self.root_hash, self.token_ids)
+        if self.history is not None:
+            self.history.add(token_id)

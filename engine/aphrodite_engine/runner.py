@@ -1,0 +1,109 @@
+"""Runs one step on the device: chunks in, drawn tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Chunks
+from dataclasses import dataclass, field
+
+import torch
+
+from aphrodite_engine.batch import Batch, BatchEntry, build_batch
+from aphrodite_engine.models.base import Decoder, KVTensors
+from aphrodite_engine.request import Sequence
+from aphrodite_engine.sampling.logprobs import TopLogprobs, top_logprobs
+from aphrodite_engine.sampling.pipeline import Drawn, sample
+from aphrodite_engine.sampling.row import SamplerRow
+from aphrodite_engine.scheduler import Chunk
+
+#: Rows of prompt logits held at once: 152k words x 64 rows in float32 are 39 MB.
+PROMPT_LOGPROB_ROWS = 64
+
+
+@dataclass
+class ChunkResult:
+    """What a chunk gave its sequence.
+
+    Attributes:
+        drawn: the next token, where the chunk reached the sequence's end.
+        prompt_logprobs: of the prompt tokens that follow the chunk's rows, where asked for.
+        hidden: (length, hidden) float32 final hidden states, for embedding requests.
+    """
+
+    chunk: Chunk
+    drawn: Drawn | None = None
+    prompt_logprobs: list[TopLogprobs] = field(default_factory=list)
+    hidden: torch.Tensor | None = None
+
+
+class Runner:
+    """A model, its cache and the sampler."""
+
+    def __init__(self, model: Decoder, kv: KVTensors, device: torch.device) -> None:
+        self.model, self.kv, self.device = model, kv, device
+
+    def run(self, chunks: Chunks[Chunk], eos_token_ids: tuple[int, ...]) -> list[ChunkResult]:
+        """Compute the chunks together. A chunk's result does not depend on the others (in strict determinism)."""
+        batch = build_batch([_entry(chunk) for chunk in chunks], self.kv.block_size, self.device)
+        hidden = self.model.forward(batch, self.kv)
+        results = [ChunkResult(chunk) for chunk in chunks]
+        self._draw(hidden, batch, results, eos_token_ids)
+        first_row = 0
+        for result in results:
+            rows = hidden[first_row : first_row + result.chunk.length]
+            first_row += result.chunk.length
+            request = result.chunk.sequence.request
+            if request.pooling is not None:
+                result.hidden = rows.float()
+            elif request.params.prompt_logprobs is not None:
+                result.prompt_logprobs = self._prompt_logprobs(rows, result.chunk, request.params.prompt_logprobs)
+        return results
+
+    def _draw(
+        self, hidden: torch.Tensor, batch: Batch, results: list[ChunkResult], eos_token_ids: tuple[int, ...]
+    ) -> None:
+        drawing = [result for result in results if _draws(result.chunk)]
+        if not drawing:
+            return
+        logits = self.model.logits(hidden[batch.logit_rows])
+        rows = [_sampler_row(result.chunk.sequence, eos_token_ids) for result in drawing]
+        for result, drawn in zip(drawing, sample(logits, rows), strict=True):
+            result.drawn = drawn
+
+    def _prompt_logprobs(self, hidden: torch.Tensor, chunk: Chunk, count: int) -> list[TopLogprobs]:
+        """Row p speaks of prompt token p + 1, so the prompt's last row has nothing to say."""
+        sequence = chunk.sequence
+        stop = min(chunk.start + chunk.length, sequence.prompt_len - 1)
+        found: list[TopLogprobs] = []
+        for start in range(chunk.start, stop, PROMPT_LOGPROB_ROWS):
+            end = min(start + PROMPT_LOGPROB_ROWS, stop)
+            logits = self.model.logits(hidden[start - chunk.start : end - chunk.start])
+            found += top_logprobs(logits, sequence.token_ids[start + 1 : end + 1], [count] * (end - start))
+        return found
+
+
+def _draws(chunk: Chunk) -> bool:
+    return chunk.samples and chunk.sequence.request.pooling is None
+
+
+def _entry(chunk: Chunk) -> BatchEntry:
+    sequence = chunk.sequence
+    return BatchEntry(
+        token_ids=sequence.token_ids[chunk.start : chunk.start + chunk.length],
+        start=chunk.start,
+        block_table=sequence.block_table,
+        first_stored=chunk.first_stored,
+        logit_offsets=(chunk.length - 1,) if _draws(chunk) else (),
+    )
+
+
+def _sampler_row(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> SamplerRow:
+    request = sequence.request
+    return SamplerRow(
+        params=request.params,
+        seed=request.seed,
+        sequence_index=sequence.index,
+        position=len(sequence.token_ids),
+        num_output=sequence.num_output,
+        banned_until_min=(*eos_token_ids, *request.params.stop_token_ids),
+        history=sequence.history,
+    )

@@ -1,0 +1,174 @@
+"""Who runs in the next step: one token budget, decodes and prefill chunks together, first come first served."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aphrodite_engine.kv_cache import BLOCK_SIZE, BlockPool
+from aphrodite_engine.request import Sequence, Status
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tokens `start` to `start + length` of a sequence, to be computed in this step.
+
+    Attributes:
+        first_stored: positions below it already have their keys and values in the cache.
+        samples: the chunk reaches the sequence's end, so its last row yields the next token.
+    """
+
+    sequence: Sequence
+    start: int
+    length: int
+    first_stored: int
+    samples: bool
+
+
+class Scheduler:
+    """Two queues, `waiting` and `running`, both in order of (priority, arrival)."""
+
+    def __init__(self, pool: BlockPool, max_num_batched_tokens: int, max_num_seqs: int, prefix_caching: bool) -> None:
+        self.pool = pool
+        self.max_num_batched_tokens = max_num_batched_tokens
+        self.max_num_seqs = max_num_seqs
+        self.prefix_caching = prefix_caching
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+
+    def add(self, sequence: Sequence) -> None:
+        sequence.status = Status.WAITING
+        bisect.insort(self.waiting, sequence, key=_order)
+
+    def schedule(self) -> list[Chunk]:
+        """Plan a step: running sequences first, then as many waiting ones as budget and blocks allow."""
+        chunks, budget, preempted = self._schedule_running()
+        if not preempted:
+            chunks += self._admit(budget)
+        return chunks
+
+    def update(self, chunks: Iterable[Chunk]) -> None:
+        """Record a finished step: what was computed becomes findable by its hash."""
+        for chunk in chunks:
+            sequence = chunk.sequence
+            sequence.num_computed = chunk.start + chunk.length
+            if self.prefix_caching:
+                self._publish(sequence)
+
+    def finish(self, sequence: Sequence) -> None:
+        """Take a sequence out, wherever it is, and free its blocks."""
+        if sequence.status is Status.RUNNING:
+            self.running.remove(sequence)
+        elif sequence.status is Status.WAITING:
+            self.waiting.remove(sequence)
+        sequence.status = Status.FINISHED
+        self._release(sequence)
+
+    def _schedule_running(self) -> tuple[list[Chunk], int, bool]:
+        chunks: list[Chunk] = []
+        budget, preempted = self.max_num_batched_tokens, False
+        for sequence in list(self.running):
+            if budget == 0:
+                break
+            if sequence.status is not Status.RUNNING:
+                continue  # made room for one before it
+            length = min(len(sequence.token_ids) - sequence.num_computed, budget)
+            while not self._grow(sequence, sequence.num_computed + length):
+                victim = self.running[-1]
+                preempted = True
+                self._preempt(victim)
+                if victim is sequence:
+                    break
+            if sequence.status is Status.RUNNING:
+                chunks.append(self._chunk(sequence, length, first_stored=sequence.num_computed))
+                budget -= length
+        return chunks, budget, preempted
+
+    def _admit(self, budget: int) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        if not self.waiting or budget == 0:
+            return chunks
+        in_progress = self._hashes_in_progress()
+        for sequence in list(self.waiting):
+            if budget == 0 or len(self.running) >= self.max_num_seqs:
+                break
+            cached = self._cached_prefix(sequence)
+            if self._someone_computes_next_block(sequence, len(cached), in_progress):
+                continue
+            stored = len(cached) * BLOCK_SIZE
+            # A fully cached prompt still needs its last token's logits: compute that one again, store nothing.
+            start = min(stored, len(sequence.token_ids) - 1)
+            length = min(len(sequence.token_ids) - start, budget)
+            missing = _blocks_for(start + length) - len(cached)
+            if missing > self.pool.num_free - self.pool.num_free_among(cached):
+                break
+            self._start(sequence, cached, missing, start)
+            chunks.append(self._chunk(sequence, length, first_stored=stored))
+            budget -= length
+            in_progress.update(sequence.block_hashes[len(cached) :])
+        return chunks
+
+    def _cached_prefix(self, sequence: Sequence) -> list[int]:
+        if not self.prefix_caching or not sequence.may_skip_prefix:
+            return []
+        return self.pool.find_prefix(sequence.block_hashes)
+
+    def _someone_computes_next_block(self, sequence: Sequence, num_cached: int, in_progress: set[bytes]) -> bool:
+        """Waiting a step for another's prefill beats computing the same prefix twice (n > 1, sweeps)."""
+        hashes = sequence.block_hashes
+        may_wait = self.prefix_caching and sequence.may_skip_prefix and num_cached < len(hashes)
+        return may_wait and hashes[num_cached] in in_progress
+
+    def _hashes_in_progress(self) -> set[bytes]:
+        if not self.prefix_caching:
+            return set()
+        return {h for sequence in self.running for h in sequence.block_hashes[sequence.num_published :]}
+
+    def _start(self, sequence: Sequence, cached: list[int], missing: int, start: int) -> None:
+        self.pool.acquire(cached)
+        sequence.block_table = cached + self.pool.allocate(missing)
+        sequence.num_published = len(cached)
+        sequence.num_computed = start
+        if sequence.num_cached is None:
+            sequence.num_cached = start
+        sequence.status = Status.RUNNING
+        self.waiting.remove(sequence)
+        bisect.insort(self.running, sequence, key=_order)
+
+    def _chunk(self, sequence: Sequence, length: int, first_stored: int) -> Chunk:
+        start = sequence.num_computed
+        return Chunk(sequence, start, length, first_stored, samples=start + length == len(sequence.token_ids))
+
+    def _grow(self, sequence: Sequence, num_tokens: int) -> bool:
+        missing = _blocks_for(num_tokens) - len(sequence.block_table)
+        if missing > self.pool.num_free:
+            return False
+        if missing > 0:
+            sequence.block_table += self.pool.allocate(missing)
+        return True
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Recompute later: its blocks go back, its tokens stay, and the draws to come do not change."""
+        self.running.remove(sequence)
+        self._release(sequence)
+        sequence.num_preemptions += 1
+        self.add(sequence)
+
+    def _release(self, sequence: Sequence) -> None:
+        self.pool.release(sequence.block_table)
+        sequence.block_table = []
+        sequence.num_computed = sequence.num_published = 0
+
+    def _publish(self, sequence: Sequence) -> None:
+        for index in range(sequence.num_published, sequence.num_computed // BLOCK_SIZE):
+            self.pool.publish(sequence.block_table[index], sequence.block_hashes[index])
+            sequence.num_published = index + 1
+
+
+def _blocks_for(num_tokens: int) -> int:
+    return -(-num_tokens // BLOCK_SIZE)
+
+
+def _order(sequence: Sequence) -> tuple[int, int, int]:
+    return sequence.order
