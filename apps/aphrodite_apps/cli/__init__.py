@@ -1,5 +1,5 @@
 """The `aphrodite` command: one file a sub-command."""
 
-from aphrodite_apps.cli.main import main
+from aphrodite_apps.cli.entry import main
 
 __all__ = ["main"]

@@ -133,4 +133,4 @@ def _answer(llm: aphrodite.LLM, conversation: Conversation, question: str, quiet
         terminal.note(f"seed {seed} · {terminal.speed(tokens, time.perf_counter() - started)} · {reason}")
 
 
-COMMAND = Command("chat", "talk with a model in the terminal", add_arguments, run, EPILOG)
+COMMAND = Command("chat", "talk with a model in the terminal", add_arguments, run, epilog=EPILOG)

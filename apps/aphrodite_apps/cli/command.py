@@ -21,6 +21,7 @@ class Command:
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    usage: str = "[flags]"
     epilog: str = ""
 
 

@@ -97,4 +97,4 @@ def _summary(texts: list[str], vectors: np.ndarray) -> None:
         print(f"{shown:<{width}}  {numbers} … ({len(vector)} numbers)  cosine to the first {cosine:+.3f}")
 
 
-COMMAND = Command("embed", "turn texts into vectors", add_arguments, run, EPILOG)
+COMMAND = Command("embed", "turn texts into vectors", add_arguments, run, "TEXT... [flags]", EPILOG)

@@ -124,4 +124,4 @@ def _many(
         terminal.note(f"{sequences} texts · {terminal.speed(tokens, seconds)} · --json shows each seed")
 
 
-COMMAND = Command("generate", "write on from a prompt, or answer it", add_arguments, run, EPILOG)
+COMMAND = Command("generate", "write on from a prompt, or answer it", add_arguments, run, "PROMPT [flags]", EPILOG)

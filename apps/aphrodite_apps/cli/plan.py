@@ -28,4 +28,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("plan", "show what a model would take of memory, without loading it", add_arguments, run)
+COMMAND = Command(
+    "plan", "show what a model would take of memory, without loading it", add_arguments, run, "MODEL [flags]"
+)

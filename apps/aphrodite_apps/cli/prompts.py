@@ -16,7 +16,7 @@ from aphrodite_apps.cli.command import UsageError
 class Prompt:
     """One thing to answer: a text, token ids, or a conversation; with sampling fields of its own."""
 
-    content: str | list[int] | list[dict[str, Any]]
+    content: Any  # str, list[int], or a list of messages; the engine checks it
     is_chat: bool = False
     fields: Mapping[str, Any] = field(default_factory=dict)
 

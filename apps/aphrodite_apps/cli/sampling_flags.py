@@ -6,11 +6,11 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.params import DEFAULT_SAMPLER_ORDER, SamplingParams
 
 SHORT = {"n": "-n", "temperature": "-t", "seed": "-s"}
 
@@ -28,7 +28,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
         if not field.init:
             continue
         names = [*([SHORT[field.name]] if field.name in SHORT else []), "--" + field.name.replace("_", "-")]
-        meaning = f"{meanings.get(field.name, '')} (default: {_shown(field.default)})"
+        meaning = f"{meanings.get(field.name, '').replace('None', 'none')} (default: {_shown(field)})"
         options: dict[str, Any] = {
             "dest": _DESTINATION + field.name,
             "default": argparse.SUPPRESS,
@@ -106,10 +106,8 @@ def _mapping(text: str) -> dict[int, float]:
     try:
         return {int(token_id): value for token_id, value in json.loads(text).items()}
     except (ValueError, AttributeError):
-        example = "'{\"5\": -100}'"
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a JSON object from token id to number; try {example}"
-        ) from None
+        message = f"{text!r} is not a JSON object from token id to number, such as '{{\"5\": -100}}'"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _meanings() -> dict[str, str]:
@@ -128,7 +126,9 @@ def _meanings() -> dict[str, str]:
     return meanings
 
 
-def _shown(default: Any) -> str:
-    if default is None or default == ():
+def _shown(field: Field[Any]) -> str:
+    if field.name == "sampler_order":
+        return ",".join(DEFAULT_SAMPLER_ORDER)
+    if field.default is None or field.default == ():
         return "none"
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)

@@ -39,10 +39,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _header(plan: aphrodite.MemoryPlan, seconds: float) -> None:
     print(terminal.paint(f"Aphrodite Workbench {aphrodite.__version__}", "bold"))
-    rows = str(plan).splitlines()
-    for row in rows:
-        print("  " + terminal.paint(row, "dim"))
-    print("  " + terminal.paint(f"{'loaded in':<12} {seconds:.1f} s", "dim"))
+    million = plan.num_parameters / 1e6
+    lines = (
+        f"model    {plan.model}: {million:.1f} million parameters, {plan.dtype} on {plan.device}, "
+        f"loaded in {seconds:.1f} s",
+        f"memory   {terminal.size(plan.weight_bytes)} of weights, {terminal.size(plan.kv_bytes)} of KV cache, "
+        f"at most {terminal.size(plan.activation_bytes)} while it works",
+        f"context  {plan.max_model_len:,} tokens",
+    )
+    for line in lines:
+        print("  " + terminal.paint(line, "dim"))
 
 
 def _arithmetic(llm: aphrodite.LLM) -> None:

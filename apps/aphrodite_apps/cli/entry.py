@@ -54,6 +54,7 @@ def command_parser(name: str) -> Parser:
     command = next(command for command in COMMANDS if command.name == name)
     parser = Parser(
         prog=f"aphrodite {name}",
+        usage=f"aphrodite {name} {command.usage}",
         description=command.summary[0].upper() + command.summary[1:] + ".",
         epilog=command.epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,

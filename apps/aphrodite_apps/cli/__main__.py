@@ -1,0 +1,7 @@
+"""`python -m aphrodite_apps.cli` is the same as `aphrodite`."""
+
+import sys
+
+from aphrodite_apps.cli.entry import main
+
+sys.exit(main())

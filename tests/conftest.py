@@ -1,0 +1,30 @@
+"""For every test: no network to a model hub, no telemetry, GPU tests only where there is a GPU."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports huggingface_hub, which reads its environment once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# tokenizers warns when a process that used its threads forks; the tests start many processes.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+from hypothesis import settings
+
+# The first example of a property may load a model; times are measured in experiments, never in tests.
+settings.register_profile("house", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none; torch is imported only if such a test was collected."""
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if not on_gpu:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in on_gpu:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
