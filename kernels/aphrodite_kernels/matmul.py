@@ -1,0 +1,232 @@
+"""Matmul with a weight packed once: x (M, K) times weight (N, K) transposed, plus bias.
+
+Natively the weight lies in panels of columns, K-major, and each output element is one chain of fused multiply-adds over
+k = 0 .. K-1, so a row's result does not depend on the other rows. The plain-torch reference reaches the same by padding
+the rows to a multiple of 8 (float32 on the CPU; on CUDA it promises nothing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from aphrodite_kernels import native
+from aphrodite_kernels.case import Case
+from aphrodite_kernels.checks import check_float, check_like, describe
+from aphrodite_kernels.dispatch import runs_native
+
+REFERENCE_ROWS = 8
+
+
+class PackedWeight:
+    """A weight (N, K) in the layout its matmul wants, with its bias.
+
+    Rows can be written one part at a time (`write`), so that stacking q, k and v never needs a second copy of all three.
+
+    Attributes:
+        shape: (N, K).
+        dtype, device: of the weight.
+        bias: (N,) float32, or None.
+        strict: whether the result for a row must not depend on the other rows.
+        panel: columns of a panel; 0 when the weight is kept as it is.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+        bias: torch.Tensor | None = None,
+        strict: bool = True,
+    ) -> None:
+        """Allocate room for a weight; its rows are zero until written.
+
+        Raises:
+            ValueError: dtype is not a float type of ours, or the bias does not fit.
+        """
+        if dtype not in native.DTYPE_CODES:
+            raise ValueError(f"a weight must be float32, bfloat16 or float16, got {dtype}")
+        rows, depth = shape
+        if bias is not None and bias.shape != (rows,):
+            raise ValueError(f"bias must be ({rows},) for a weight {tuple(shape)}, got {describe(bias)}")
+        self.shape, self.dtype, self.strict = (rows, depth), dtype, strict
+        self.device = torch.device(device)
+        self.bias = None if bias is None else bias.to(self.device, torch.float32).contiguous()
+        probe = torch.empty(0, device=self.device)
+        self.panel: int = native.library().panel() if strict and runs_native(probe) else 0
+        stored = (-(-rows // self.panel), depth, self.panel) if self.panel else (rows, depth)
+        self._data = torch.zeros(stored, dtype=dtype, device=self.device)
+        self._plain_bias = None if self.bias is None else self.bias.to(dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, padding and bias included."""
+        return self._data.nbytes + (0 if self.bias is None else self.bias.nbytes)
+
+    def write(self, first_row: int, weight: torch.Tensor) -> None:
+        """Fill rows first_row .. first_row + len(weight); the weight can be freed afterwards.
+
+        Raises:
+            ValueError: the rows do not fit, or the dtype differs.
+        """
+        rows, depth = self.shape
+        if weight.dim() != 2 or weight.shape[1] != depth or not 0 <= first_row <= rows - weight.shape[0]:
+            raise ValueError(f"rows {first_row}.. of a weight {self.shape} cannot take {describe(weight)}")
+        if weight.dtype is not self.dtype:
+            raise ValueError(f"the weight is {self.dtype}, got {describe(weight)}")
+        if not self.panel:
+            self._data[first_row : first_row + weight.shape[0]].copy_(weight)
+            return
+        source = weight.detach().to(self.device).contiguous()
+        native.library().pack_rows(
+            source.data_ptr(), self._data.data_ptr(), first_row, source.shape[0], depth, source.element_size(),
+            torch.get_num_threads(),
+        )  # fmt: skip
+
+    def rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """Rows of the weight: an embedding lookup, so that tied embeddings are stored once.
+
+        Args:
+            ids: (T,) int64.
+
+        Returns:
+            (T, K) in the weight's dtype.
+
+        Raises:
+            ValueError: ids is not a 1-D int64 tensor on the weight's device.
+            IndexError: an id is not below N (on the CPU; CUDA raises its own device assertion).
+        """
+        if ids.dim() != 1 or ids.dtype is not torch.int64 or ids.device != self.device:
+            raise ValueError(f"ids must be (T,) int64 on {self.device}, got {describe(ids)}")
+        if not self.panel:
+            return torch.nn.functional.embedding(ids, self._data)
+        ids = ids.contiguous()
+        out = torch.empty((ids.shape[0], self.shape[1]), dtype=self.dtype)
+        bad = native.library().weight_rows(
+            self._data.data_ptr(), ids.data_ptr(), out.data_ptr(), ids.shape[0], *self.shape, out.element_size(),
+            torch.get_num_threads(),
+        )  # fmt: skip
+        if bad >= 0:
+            raise IndexError(f"id {int(ids[bad])} at index {bad} is not a row of a weight {self.shape}")
+        return out
+
+    def unpack(self) -> torch.Tensor:
+        """The weight (N, K) as it was given; a copy."""
+        if not self.panel:
+            return self._data.clone()
+        return self._data.mT.reshape(-1, self.shape[1])[: self.shape[0]].clone()
+
+
+def pack(
+    weight: torch.Tensor | list[torch.Tensor],
+    bias: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    strict: bool = True,
+) -> PackedWeight:
+    """Pack a weight, or several stacked along N.
+
+    Args:
+        weight: (N, K), or a list of such; a list is emptied as it is packed, so that each part can be freed.
+        bias: (N,), or one for each part of the list.
+        strict: keep the promise that rows do not depend on each other; False keeps the plain weight for torch's fastest.
+
+    Raises:
+        ValueError: parts differ in K, dtype or device, or a bias does not fit.
+    """
+    parts = [weight] if isinstance(weight, torch.Tensor) else weight
+    if not parts or any(part.dim() != 2 for part in parts):
+        raise ValueError(f"pack needs 2-D weights, got {[tuple(part.shape) for part in parts]}")
+    joined = bias if bias is None or isinstance(bias, torch.Tensor) else torch.cat(list(bias))
+    rows, first = sum(part.shape[0] for part in parts), parts[0]
+    packed = PackedWeight((rows, first.shape[1]), first.dtype, first.device, joined, strict)
+    del first
+    start = 0
+    while parts:
+        part = parts.pop(0)
+        packed.write(start, part)
+        start += part.shape[0]
+    return packed
+
+
+def matmul(
+    x: torch.Tensor,
+    weight: PackedWeight,
+    out_dtype: torch.dtype | None = None,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """x @ weight^T + bias, accumulated in float32 and rounded once.
+
+    Args:
+        x: (M, K) contiguous, any of the float types.
+        out_dtype: x's dtype when absent; torch.float32 for logits.
+        out: (M, N) of that dtype to write into; a new tensor when absent.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit.
+    """
+    if x.dim() != 2 or x.shape[1] != weight.shape[1] or x.device != weight.device or not x.is_contiguous():
+        raise ValueError(f"x must be a contiguous (M, {weight.shape[1]}) on {weight.device}, got {describe(x)}")
+    check_float("x", x)
+    dtype = out_dtype or x.dtype
+    shape = (x.shape[0], weight.shape[0])
+    if out is None:
+        if not weight.panel:
+            return matmul_reference(x, weight, dtype)
+        out = torch.empty(shape, dtype=dtype, device=x.device)
+    else:
+        check_like("out", out, shape, torch.empty(0, dtype=dtype, device=x.device))
+    if weight.panel:
+        _matmul_native(x, weight, out)
+        return out
+    return out.copy_(matmul_reference(x, weight, dtype))
+
+
+def matmul_reference(x: torch.Tensor, weight: PackedWeight, dtype: torch.dtype) -> torch.Tensor:
+    """Torch's linear; strict on the CPU: in float32, on rows padded to a multiple of 8.
+
+    MKL picks its kernel by the number of rows; measured for nine shapes up to 512 rows: multiples of 4 all agree.
+    """
+    plain = weight._data
+    if not weight.strict or not x.is_cpu:
+        return torch.nn.functional.linear(x.to(plain.dtype), plain, weight._plain_bias).to(dtype)
+    rows = x.shape[0]
+    padded = torch.nn.functional.pad(x.float(), (0, 0, 0, -rows % REFERENCE_ROWS))
+    product = torch.nn.functional.linear(padded, plain.float())[:rows]
+    return (product if weight.bias is None else product + weight.bias).to(dtype)
+
+
+def _matmul_native(x: torch.Tensor, weight: PackedWeight, out: torch.Tensor) -> None:
+    codes = native.DTYPE_CODES
+    failed = native.library().matmul(
+        x.data_ptr(), codes[x.dtype], weight._data.data_ptr(), codes[weight.dtype],
+        None if weight.bias is None else weight.bias.data_ptr(), out.data_ptr(), codes[out.dtype],
+        x.shape[0], *weight.shape, torch.get_num_threads(),
+    )  # fmt: skip
+    if failed:
+        raise MemoryError(f"no memory for the workspace of a matmul of {describe(x)} with {weight.shape}")
+
+
+def _case(m: int, n: int, k: int, with_bias: bool = False) -> Case:
+    def make(device: torch.device, dtype: torch.dtype, generator: torch.Generator) -> dict[str, object]:
+        x = torch.randn(m, k, generator=generator).to(device, dtype)
+        plain = torch.randn(n, k, generator=generator).to(device, dtype)
+        bias = torch.randn(n, generator=generator).to(device, dtype) if with_bias else None
+        return {"x": x, "weight": pack(plain, bias)}
+
+    def truth(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
+        product = x.double().cpu() @ weight.unpack().double().cpu().T
+        return product if weight.bias is None else product + weight.bias.double().cpu()
+
+    name = f"M{m}_N{n}_K{k}{'_bias' if with_bias else ''}"
+    # A chain of K float32 additions: its rounding grows like sqrt(K / 2) * 2^-24 / sqrt(3), relative to the result.
+    tolerance = 1e-7 + 1.2e-7 * (k / 2) ** 0.5
+    return Case(name, make, matmul, truth, 4 * (n * k + m * (n + k)), 2 * m * n * k, tolerance)
+
+
+CASES = tuple(
+    _case(*sizes)
+    for sizes in (
+        (1, 1, 1), (1, 64, 128), (1, 257, 61, True), (2, 96, 300), (3, 31, 512), (4, 1536, 512), (5, 33, 7, True),
+        (13, 127, 61), (32, 256, 1000, True), (61, 300, 257), (128, 512, 512), (600, 65, 300),
+    )
+)  # fmt: skip
