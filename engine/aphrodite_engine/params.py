@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -12,6 +11,8 @@ from aphrodite_engine.errors import ParameterError
 MAX_LOGPROBS = 20
 MAX_STOP_STRINGS = 64
 MAX_SEED = 2**63 - 1
+#: Smaller divisors would turn float32 logits into infinities.
+MIN_DIVISOR = 1e-6
 
 #: Order in which the steps on the distribution run unless a request says otherwise (SamplingParams.sampler_order).
 DEFAULT_SAMPLER_ORDER: tuple[str, ...] = ("penalties", "temperature", "top_k", "top_p", "min_p")
@@ -23,11 +24,12 @@ class SamplingParams:
 
     Args:
         n: sequences to draw from one prompt (1 to 256); they share the prompt's KV blocks.
-        temperature: logits are divided by it; 0 is greedy. [0, 100].
+        temperature: logits are divided by it; 0 is greedy. 0, or [1e-6, 100].
         top_k: keep the k most likely tokens, ties kept; 0 or -1 is off.
         top_p: keep the smallest set of most likely tokens whose mass reaches it. (0, 1]; 1 is off.
         min_p: drop tokens less likely than min_p times the most likely. [0, 1]; 0 is off.
-        repetition_penalty: of ids seen in prompt or output, logits > 0 are divided by it, others multiplied. (0, 100].
+        repetition_penalty: of ids seen in prompt or output, logits > 0 are divided by it, others multiplied.
+            [1e-6, 100].
         frequency_penalty: times the id's count in the output, subtracted from its logit. [-2, 2].
         presence_penalty: subtracted from the logits of ids in the output. [-2, 2].
         logit_bias: token id -> value added to its logit. [-100, 100] each.
@@ -78,10 +80,12 @@ class SamplingParams:
     def __post_init__(self) -> None:
         _integer("n", self.n, 1, 256)
         _number("temperature", self.temperature, 0.0, 100.0)
+        if 0 < self.temperature < MIN_DIVISOR:
+            raise ParameterError("temperature", self.temperature, f"0 (greedy), or at least {MIN_DIVISOR:g}")
         _integer("top_k", self.top_k, -1, 2**31 - 1)
         _number("top_p", self.top_p, 0.0, 1.0, above=True)
         _number("min_p", self.min_p, 0.0, 1.0)
-        _number("repetition_penalty", self.repetition_penalty, 0.0, 100.0, above=True)
+        _number("repetition_penalty", self.repetition_penalty, MIN_DIVISOR, 100.0)
         _number("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
         _number("presence_penalty", self.presence_penalty, -2.0, 2.0)
         _integer("min_tokens", self.min_tokens, 0, 2**31 - 1)
@@ -139,8 +143,9 @@ def _optional_integer(name: str, value: object, low: int, high: int) -> None:
 
 
 def _number(name: str, value: object, low: float, high: float, *, above: bool = False) -> None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if good and (low < value or (value == low and not above)) and value <= high:  # type: ignore[operator]
+    # NaN fails every comparison, so the bounds refuse it together with the infinities.
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and low <= value <= high and not (above and value == low):
         return
     raise ParameterError(name, value, f"a finite number {'above' if above else 'from'} {low:g} up to {high:g}")
 
@@ -169,14 +174,14 @@ def _allowed_ids(value: Sequence[int] | None) -> tuple[int, ...] | None:
 
 
 def _logit_bias(value: Mapping[int, float] | None) -> dict[int, float] | None:
-    if not value:
+    if value is None:
         return None
     if not isinstance(value, Mapping):
         raise ParameterError("logit_bias", value, "a mapping from token id to a number from -100 to 100")
     for token_id, bias in value.items():
         _ids("logit_bias", [token_id])
         _number(f"logit_bias[{token_id}]", bias, -100.0, 100.0)
-    return {token_id: float(value[token_id]) for token_id in sorted(value)}
+    return {token_id: float(value[token_id]) for token_id in sorted(value)} or None
 
 
 def _stop_strings(value: object) -> tuple[str, ...]:
@@ -198,6 +203,6 @@ def _sampler_order(value: Sequence[str] | None, temperature_last: bool) -> tuple
     for name in order:
         if name not in DEFAULT_SAMPLER_ORDER:
             raise ParameterError("sampler_order", name, f"step names are {', '.join(DEFAULT_SAMPLER_ORDER)}")
-    if temperature_last:
+    if temperature_last and "temperature" in order:
         order = [name for name in order if name != "temperature"] + ["temperature"]
     return tuple(order)

@@ -1,0 +1,37 @@
+"""Fixtures of the engine's tests: the bundled model and a tiny random one, each loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from aphrodite_engine.llm import LLM
+from tests.engine.tiny import write_tiny_llama
+
+# The same examples on every run, so that a red test is red for everybody; `--hypothesis-profile=explore` looks further.
+settings.register_profile(
+    "house", derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with grouped-query attention, a byte tokenizer and a chat template."""
+    return write_tiny_llama(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> Iterator[LLM]:
+    with LLM(tiny_folder) as llm:
+        yield llm
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[LLM]:
+    with LLM("demo") as llm:
+        yield llm
