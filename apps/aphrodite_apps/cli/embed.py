@@ -26,7 +26,9 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="*", help="texts to embed; a single - reads one text from standard input")
     parser.add_argument("-m", "--model", help=f"a model folder or a Hugging Face id (default: {PACKAGED}, offline)")
-    parser.add_argument("--input", metavar="FILE", help="one text a line (empty ones are skipped), - is standard input")
+    parser.add_argument(
+        "--input", metavar="FILE", help="one text a line (empty ones skipped), - is stdin (default: none)"
+    )
     parser.add_argument(
         "--pooling",
         choices=("mean", "cls", "last"),
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON object a text: text, embedding (default: a summary)")
-    form.add_argument("--npy", metavar="FILE", help="write a float32 array (texts, numbers) for numpy.load")
+    form.add_argument("--npy", metavar="FILE", help="write float32 (texts, numbers) for numpy.load (default: none)")
     add_engine_flags(parser)
 
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         metavar="FILE",
         help="one prompt a line (empty lines are skipped), - is standard input; in a *.jsonl file each line is a JSON "
-        'string, or an object with "prompt" or "messages" and sampling fields of its own',
+        'string, or an object with "prompt" or "messages" and sampling fields of its own (default: none)',
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write results there (default: standard output)")
     parser.add_argument("--chat", action="store_true", help="send the prompt as a chat message (default: as it stands)")

