@@ -58,7 +58,10 @@ def load(
     if facts.path == "encoder":
         return Loaded(facts, tokenizer, eos, None, load_encoder(facts, options))
     model = load_decoder(facts, options)
-    layers = [allocate_kv(plan.kv_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, device) for spec in facts.kv_layers]
+    layers = [
+        allocate_kv(plan.kv_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, device)
+        for spec in facts.kv_layers
+    ]
     engine = Engine(
         Runner(model, KVTensors(BLOCK_SIZE, layers), device),
         Scheduler(

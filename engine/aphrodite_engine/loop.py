@@ -84,7 +84,7 @@ def _run(engine: Engine, inbox: queue.SimpleQueue[_Submit | _Abort | _Stop]) -> 
         try:
             events = engine.step()
         except Exception as error:  # the thread's outermost loop: the step's requests fail, the engine goes on
-            logger.exception("a step failed; its requests end with an error")
+            logger.error("a step failed; its requests end with this error: %r", error)
             _fail_all(engine, sinks, error)
         else:
             _deliver(events, sinks, engine)

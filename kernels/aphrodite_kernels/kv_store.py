@@ -7,6 +7,7 @@ attention multiply a row by one number without ever adding across a vector.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from aphrodite_kernels import native
@@ -51,9 +52,16 @@ def allocate_kv(
     check_kv_shape(block_size, num_kv_heads, head_dim)
     if dtype not in native.DTYPE_CODES:
         raise ValueError(f"the KV cache holds float32, bfloat16 or float16, not {dtype}")
-    keys = torch.zeros((num_blocks, num_kv_heads, head_dim, block_size), dtype=dtype, device=device)
-    values = torch.zeros((num_blocks, num_kv_heads, block_size, head_dim), dtype=dtype, device=device)
+    keys = _zeros((num_blocks, num_kv_heads, head_dim, block_size), dtype, torch.device(device))
+    values = _zeros((num_blocks, num_kv_heads, block_size, head_dim), dtype, torch.device(device))
     return keys, values
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    # torch.zeros writes every page at once; numpy's calloc leaves them to the system until they are first used.
+    return torch.from_numpy(np.zeros((*shape[:-1], shape[-1] * dtype.itemsize), dtype=np.uint8)).view(dtype)
 
 
 def kv_store(

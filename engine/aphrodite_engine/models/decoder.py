@@ -37,7 +37,7 @@ class Layer:
     gate_up: PackedWeight
     down: PackedWeight
     next_norm: torch.Tensor
-    window: int
+    window: int | None
 
 
 class LlamaDecoder:
@@ -132,7 +132,7 @@ class _Loader:
             gate_up=self._linear(gate_up, f.hidden_size, f.mlp_bias),
             down=self._linear({f"{mlp}.down_proj": f.hidden_size}, f.intermediate_size, f.mlp_bias),
             next_norm=next_norm,
-            window=f.windows[index],
+            window=f.windows[index] or None,
         )
 
     def _linear(self, outputs: dict[str, int], inputs: int, bias: bool) -> PackedWeight:
