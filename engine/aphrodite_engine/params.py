@@ -143,11 +143,10 @@ def _optional_integer(name: str, value: object, low: int, high: int) -> None:
 
 
 def _number(name: str, value: object, low: float, high: float, *, above: bool = False) -> None:
+    excluded = low if above else None
     # NaN fails every comparison, so the bounds refuse it together with the infinities.
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and low <= value <= high and not (above and value == low):
-        return
-    raise ParameterError(name, value, f"a finite number {'above' if above else 'from'} {low:g} up to {high:g}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high or value == excluded:
+        raise ParameterError(name, value, f"a finite number {'above' if above else 'from'} {low:g} up to {high:g}")
 
 
 def _boolean(name: str, value: object) -> None:

@@ -73,7 +73,7 @@ def test_a_value_out_of_its_range_or_type_is_refused_naming_field_value_and_rang
 )  # fmt: skip
 def test_both_ends_of_a_range_are_allowed(name: str, low: float, high: float) -> None:
     for value in (low, high):
-        assert getattr(SamplingParams(**{name: value}), name) == value
+        assert getattr(SamplingParams.from_fields({name: value}), name) == value
 
 
 @pytest.mark.parametrize("value", [5e-324, 1e-40, 1e-7])
