@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,18 +126,22 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 
 
 class TensorReader:
-    """Brings tensors of a checkpoint into memory one by one, in the dtype asked for, and remembers which were taken."""
+    """Brings tensors of a checkpoint into memory one by one and remembers which were taken.
+
+    `dtype` None keeps each tensor's own; `progress` is called with (bytes read, bytes in all), maybe from several threads.
+    """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        dtype: torch.dtype,
+        dtype: torch.dtype | None,
         device: torch.device,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._checkpoint, self._dtype, self._device, self._progress = checkpoint, dtype, device, progress
         self._taken: set[str] = set()
         self._done = 0
+        self._lock = threading.Lock()
         self._total = sum(entry.num_bytes for entry in checkpoint.tensors.values())
 
     def has(self, name: str) -> bool:
@@ -158,7 +163,7 @@ class TensorReader:
         if entry.dtype not in _WEIGHT_DTYPES:
             raise ModelError(f"{entry.file}: tensor {name!r} is {entry.dtype}, not float32, float16 or bfloat16")
         self._taken.add(name)
-        tensor = torch.empty(entry.shape, dtype=self._dtype)
+        tensor = torch.empty(entry.shape, dtype=self._dtype or entry.dtype)
         self._fill(name, entry, tensor.reshape(-1))
         return tensor.to(self._device)
 
@@ -193,9 +198,10 @@ class TensorReader:
             raise ModelError(f"{entry.file}: tensor {name!r} does not fit float16; use bfloat16 or float32")
 
     def _report(self, num_bytes: int) -> None:
-        self._done += num_bytes
-        if self._progress is not None:
-            self._progress(self._done, self._total)
+        with self._lock:
+            self._done += num_bytes
+            if self._progress is not None:
+                self._progress(self._done, self._total)
 
 
 def _read_exactly(file: Any, chunk: torch.Tensor, path: Path) -> None:

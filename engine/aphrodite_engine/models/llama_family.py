@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aphrodite_engine.errors import ModelError
+from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.models.rope import ROPE_TYPES, rope_parameters
 
 FAST_ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
@@ -46,20 +46,20 @@ class LlamaFamily:
         return len(self.windows)
 
 
-def llama_family(folder: Path, architecture: str, config: Mapping[str, Any]) -> LlamaFamily:
+def llama_family(folder: ModelFolder) -> LlamaFamily:
     """Read the settings that the fast path needs.
 
     Raises:
         ModelError: a setting is missing or is not a positive integer, or head counts do not divide.
     """
+    config, family = folder.config, folder.architecture.removesuffix("ForCausalLM")
     for key in _REQUIRED:
         if type(config.get(key)) is not int or config[key] < 1:
-            raise ModelError(f"{folder}/config.json: {key} must be a positive integer, not {config.get(key)!r}")
-    family = architecture.removesuffix("ForCausalLM")
+            raise ModelError(f"{folder.config_file}: {key} must be a positive integer, not {config.get(key)!r}")
     num_heads = config["num_attention_heads"]
     num_kv_heads = config.get("num_key_value_heads", {"Mistral": 8, "Qwen2": 32, "Qwen3": 32}.get(family)) or num_heads
     if num_heads % num_kv_heads:
-        raise ModelError(f"{folder}/config.json: {num_heads} heads can't share {num_kv_heads} key-value heads")
+        raise ModelError(f"{folder.config_file}: {num_heads} heads can't share {num_kv_heads} key-value heads")
     bias = bool(config.get("attention_bias", False)) and family in ("Llama", "Qwen3")
     return LlamaFamily(
         vocab_size=config["vocab_size"],
@@ -75,7 +75,7 @@ def llama_family(folder: Path, architecture: str, config: Mapping[str, Any]) -> 
         output_bias=bias,
         mlp_bias=bool(config.get("mlp_bias", False)) and family == "Llama",
         qk_norm=family == "Qwen3",
-        windows=_windows(folder, family, config),
+        windows=_windows(folder, family),
         rope=rope_parameters(config),
     )
 
@@ -99,7 +99,8 @@ def _head_dim(config: Mapping[str, Any], default: int | None = None) -> int:
     return config.get("head_dim") or default or config["hidden_size"] // config["num_attention_heads"]
 
 
-def _windows(folder: Path, family: str, config: Mapping[str, Any]) -> tuple[int, ...]:
+def _windows(folder: ModelFolder, family: str) -> tuple[int, ...]:
+    config = folder.config
     layers = config["num_hidden_layers"]
     if family == "Llama":
         return (0,) * layers
@@ -112,5 +113,5 @@ def _windows(folder: Path, family: str, config: Mapping[str, Any]) -> tuple[int,
         "sliding_attention" if i >= first_sliding else "full_attention" for i in range(layers)
     ]
     if len(types) != layers or not set(types) <= {"sliding_attention", "full_attention"}:
-        raise ModelError(f"{folder}/config.json: layer_types must name {layers} layers sliding_ or full_attention")
+        raise ModelError(f"{folder.config_file}: layer_types must name {layers} layers sliding_ or full_attention")
     return tuple(window if kind == "sliding_attention" else 0 for kind in types)

@@ -1,0 +1,74 @@
+"""Mixture-of-experts layers for transformers' experts interface: each expert on its own rows, by packed weights.
+
+The results of a row's experts are added in the order in which the router ranked them, so a row's sum does not depend on
+which other rows chose the same expert.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from aphrodite_kernels.matmul import PackedWeight, matmul, pack
+
+EXPERTS = "aphrodite_strict"
+
+
+@dataclass(frozen=True)
+class PackedExperts:
+    """The two weights of each expert; kept by the module as `packed_experts`."""
+
+    up: list[PackedWeight]
+    down: list[PackedWeight]
+
+
+def is_experts(module: torch.nn.Module) -> bool:
+    """Whether transformers runs this module through its experts interface."""
+    return hasattr(module, "has_gate") and hasattr(module, "is_transposed") and hasattr(module, "down_proj")
+
+
+def pack_experts(module: torch.nn.Module) -> None:
+    """Pack the weights of one experts module, expert by expert, and free the originals."""
+    up = "gate_up_proj" if module.has_gate else "up_proj"
+    packed = PackedExperts(_pack_each(module, up), _pack_each(module, "down_proj"))
+    module.packed_experts = packed  # type: ignore[assignment]
+
+
+def strict_experts(
+    module: torch.nn.Module, hidden: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """transformers' experts function: hidden (T, H), chosen and weights (T, K) -> (T, H)."""
+    if hidden.is_meta:
+        return torch.empty_like(hidden)
+    packed: PackedExperts = module.packed_experts  # type: ignore[assignment]
+    parts = hidden.new_empty(*chosen.shape, hidden.shape[1])
+    for expert in torch.unique(chosen).tolist():
+        row, rank = (chosen == expert).nonzero(as_tuple=True)
+        parts[row, rank] = _run(module, hidden[row], packed.up[expert], packed.down[expert])
+    total = torch.zeros_like(hidden, dtype=torch.float32)
+    for rank in range(chosen.shape[1]):
+        total = total + parts[:, rank].float() * weights[:, rank, None].float()
+    return total.to(hidden.dtype)
+
+
+def _run(module: torch.nn.Module, rows: torch.Tensor, up: PackedWeight, down: PackedWeight) -> torch.Tensor:
+    inner = _matmul(rows, up)
+    inner = module._apply_gate(inner) if module.has_gate else module.act_fn(inner)  # type: ignore[operator]
+    out = _matmul(inner.contiguous(), down)
+    return module.post_expert_norm(out) if getattr(module, "has_post_expert_norm", False) else out  # type: ignore
+
+
+def _matmul(rows: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
+    # A StrictMode around the model must not look into our own ops.
+    with torch._C.DisableTorchFunction():
+        return matmul(rows, weight)
+
+
+def _pack_each(module: torch.nn.Module, name: str) -> list[PackedWeight]:
+    weights: torch.nn.Parameter = getattr(module, name)
+    biases = getattr(module, f"{name}_bias") if module.has_bias else [None] * len(weights)
+    packed = []
+    for weight, bias in zip(weights.data, biases, strict=True):
+        packed.append(pack((weight.T if module.is_transposed else weight).contiguous(), bias, strict=True))
+    weights.data = weights.data.new_empty(0)
+    return packed

@@ -1,0 +1,118 @@
+"""Row by row the same: what it takes for transformers' modules to compute a token without regard to its batch.
+
+Two kinds of torch functions give a row other bits in another batch (measured with torch 2.13 on AVX-512, 1 to 6 threads):
+matrix products, and those element-wise functions whose vectorised and scalar code differ, because which elements fall on
+the scalar tail depends on how the whole tensor is split among threads (silu, sigmoid, softplus, mish, gelu with tanh).
+`StrictMode` runs a replacement for each while the model's forward is under way, and refuses products it can't replace.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from aphrodite_kernels.matmul import PackedWeight, matmul, pack
+from torch.overrides import TorchFunctionMode
+
+from aphrodite_engine.errors import UnsupportedModelError
+
+
+class StrictMode(TorchFunctionMode):
+    """Context in which torch functions that mix rows or depend on the place of a row are replaced.
+
+    Weights given to `hold` are kept only in packed form. Other weights of `linear` (routers of experts) are packed when
+    first seen; they are small.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._packed: dict[torch.nn.Parameter, PackedWeight] = {}
+
+    def hold(self, weight: torch.nn.Parameter, transposed: bool = False) -> None:
+        """Pack a weight, (out, in) unless transposed, and free its own memory. A tied weight may be given twice."""
+        if weight not in self._packed:
+            self._packed[weight] = pack(weight.data.T if transposed else weight.data, strict=True)
+            weight.data = weight.data.new_empty(0)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _ELEMENTWISE:
+            return _ELEMENTWISE[func](*args, **kwargs)
+        if func is F.linear:
+            return self._linear(*args, **kwargs)
+        if func is torch.addmm:
+            return self._addmm(*args, **kwargs)
+        if func is F.embedding and args[1] in self._packed:
+            return self._packed[args[1]].rows(args[0].reshape(-1)).view(*args[0].shape, -1)
+        if func in _PRODUCTS and not _is_outer_product(args):
+            raise UnsupportedModelError(f"it computes with {func.__name__}, whose result for a row depends on the batch")
+        return func(*args, **kwargs)
+
+    def _linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        if not isinstance(weight, torch.nn.Parameter):
+            raise UnsupportedModelError("it multiplies by a weight that it computes, which can't be packed")
+        packed = self._packed.get(weight)
+        if packed is None:
+            packed = self._packed[weight] = pack(weight.data, strict=True)
+        out = matmul(x.reshape(-1, x.shape[-1]).contiguous(), packed).view(*x.shape[:-1], -1)
+        return out if bias is None else out + bias
+
+    def _addmm(self, bias: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """GPT-2's Conv1D: a linear layer with its weight stored (in, out)."""
+        packed = self._packed.get(weight) if isinstance(weight, torch.nn.Parameter) else None
+        if packed is None:
+            raise UnsupportedModelError("it computes with addmm, whose result for a row depends on the batch")
+        return matmul(x.contiguous(), packed) + bias
+
+
+def _is_outer_product(args: tuple[Any, ...]) -> bool:
+    """A product over a length of one (the angles of rotary embeddings) adds nothing up: each element stands alone."""
+    return len(args) >= 2 and all(isinstance(a, torch.Tensor) for a in args[:2]) and args[0].shape[-1] == 1
+
+
+def _sigmoid(x: torch.Tensor) -> torch.Tensor:
+    return (1.0 / (1.0 + torch.exp(-x.float()))).to(x.dtype)
+
+
+def _silu(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+    wide = x.float()
+    return (wide / (1.0 + torch.exp(-wide))).to(x.dtype)
+
+
+def _gelu(x: torch.Tensor, approximate: str = "none") -> torch.Tensor:
+    if approximate == "none":
+        return F.gelu(x)
+    wide = x.float()
+    inner = math.sqrt(2.0 / math.pi) * (wide + 0.044715 * wide * wide * wide)
+    return (0.5 * wide * (1.0 + torch.tanh(inner))).to(x.dtype)
+
+
+def _softplus(x: torch.Tensor, beta: float = 1.0, threshold: float = 20.0) -> torch.Tensor:
+    wide = x.float() * beta
+    smooth = torch.clamp(wide, min=0) + torch.log1p(torch.exp(-wide.abs()))
+    return (torch.where(wide > threshold, wide, smooth) / beta).to(x.dtype)
+
+
+def _mish(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+    return (x.float() * torch.tanh(_softplus(x.float()))).to(x.dtype)
+
+
+_ELEMENTWISE: Mapping[Callable[..., Any], Callable[..., torch.Tensor]] = {
+    F.silu: _silu,
+    F.gelu: _gelu,
+    F.softplus: _softplus,
+    F.mish: _mish,
+    F.sigmoid: _sigmoid,
+    torch.sigmoid: _sigmoid,
+    torch.Tensor.sigmoid: _sigmoid,
+}
+_PRODUCTS = frozenset(
+    (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.mm, torch.Tensor.mm, torch.bmm, torch.Tensor.bmm,
+     torch.einsum, torch.baddbmm, torch.Tensor.baddbmm, torch.tensordot, torch.addbmm, torch.conv1d, F.conv1d,
+     F.scaled_dot_product_attention)
+)  # fmt: skip

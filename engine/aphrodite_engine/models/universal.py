@@ -1,0 +1,184 @@
+"""Any causal language model of transformers, through its attention interface: our KV cache and attention, its modules.
+
+Nothing is taken on trust. On the meta device a probe sees every attention layer call ours, before a weight is read; after
+loading, the model is compared with its own eager forward and with itself in another batch (probe.py). What fails is refused
+by name rather than run wrongly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+import transformers
+from transformers.integrations.moe import ExpertsInterface
+from transformers.modeling_outputs import MoeModelOutputWithPast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.pytorch_utils import Conv1D
+
+from aphrodite_engine.batch import Batch
+from aphrodite_engine.errors import UnsupportedModelError
+from aphrodite_engine.models.base import KVLayerSpec, KVTensors, LoadOptions, ModelConfig
+from aphrodite_engine.models.experts import EXPERTS, is_experts, pack_experts, strict_experts
+from aphrodite_engine.models.folder import ModelFolder
+from aphrodite_engine.models.hf_weights import load_pretrained
+from aphrodite_engine.models.llama_family import FAST_ARCHITECTURES
+from aphrodite_engine.models.paged import ATTENTION, PagedStep, ShapeProbe, paged_attention
+from aphrodite_engine.models.probe import check_faithful, probe_tokens
+from aphrodite_engine.models.strict import StrictMode
+
+
+def read_universal_config(folder: ModelFolder, held_as: torch.dtype) -> ModelConfig:
+    """The facts of a model that has no fast path, found by building it on the meta device.
+
+    Raises:
+        UnsupportedModelError: transformers has no such causal model, or the model's attention can't be ours.
+    """
+    config = _transformers_config(folder)
+    model = _meta_model(folder, config)
+    text = config.get_text_config(decoder=True)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    return ModelConfig(
+        folder=folder.path,
+        architecture=folder.architecture,
+        path="universal",
+        vocab_size=text.vocab_size,
+        hidden_size=text.hidden_size,
+        num_layers=text.num_hidden_layers,
+        max_position=_max_position(folder, text),
+        kv_layers=_attention_layers(folder, model),
+        num_parameters=num_parameters,
+        weight_bytes=num_parameters * held_as.itemsize,
+        eos_token_ids=folder.eos_token_ids,
+        dtype=folder.dtype,
+    )
+
+
+class UniversalDecoder:
+    """A transformers causal model in memory (models.base.Decoder)."""
+
+    def __init__(self, config: ModelConfig, folder: ModelFolder, options: LoadOptions) -> None:
+        """Load the weights, and prove that the model is computed faithfully.
+
+        Raises:
+            ModelError: the weights do not fit config.json.
+            UnsupportedModelError: our results differ from the model's own.
+        """
+        self.config = config
+        self._strict = StrictMode() if options.determinism == "strict" else None
+        hf_config = _transformers_config(folder)
+        model_class = type(_meta_model(folder, hf_config))
+        hf_config._attn_implementation = ATTENTION
+        model = load_pretrained(model_class, hf_config, folder.path, options)
+        self._body = model.base_model
+        eager = self._eager(model, options.device)
+        if self._strict is not None:
+            _pack_linears(model, self._strict)
+        _use_experts(model, self._strict is not None)
+        # logits() runs the model's own head, whatever it scales or caps, on hidden states that are already there.
+        setattr(model, model.base_model_prefix, _Given())
+        self._head = model
+        check_faithful(self.forward, eager, config, options)
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch, kv: KVTensors) -> torch.Tensor:
+        step = PagedStep(batch, kv)
+        with self._strict or contextlib.nullcontext():
+            output = self._body(
+                input_ids=batch.token_ids[None], position_ids=batch.positions[None], use_cache=False, paged=step
+            )
+        return output.last_hidden_state[0]
+
+    @torch.inference_mode()
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        with self._strict or contextlib.nullcontext():
+            return self._head(inputs_embeds=hidden[None], use_cache=False).logits[0].float()
+
+    @torch.inference_mode()
+    def _eager(self, model: Any, device: torch.device) -> torch.Tensor:
+        """Hidden states of the probe tokens by the model's own attention and modules."""
+        model.set_attn_implementation("eager")
+        tokens = torch.tensor([probe_tokens(self.config)], device=device)
+        hidden = self._body(input_ids=tokens, use_cache=False).last_hidden_state[0]
+        model.set_attn_implementation(ATTENTION)
+        return hidden
+
+
+class _Given(torch.nn.Module):
+    """In the place of a model's body: the hidden states are those it is given."""
+
+    def forward(self, *args: Any, inputs_embeds: torch.Tensor, **kwargs: Any) -> MoeModelOutputWithPast:
+        return MoeModelOutputWithPast(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+
+
+def _transformers_config(folder: ModelFolder) -> Any:
+    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    if folder.architecture not in known and not folder.trust_remote_code:
+        raise UnsupportedModelError(
+            f"{folder.config_file}: architecture {folder.architecture!r} is not supported. Supported: "
+            f"{', '.join(FAST_ARCHITECTURES)}; BERT and RoBERTa encoders; and, where their attention allows it, "
+            f"transformers {transformers.__version__}'s causal models: {', '.join(sorted(set(known)))}"
+        )
+    try:
+        return transformers.AutoConfig.from_pretrained(
+            folder.path, local_files_only=True, trust_remote_code=folder.trust_remote_code
+        )
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise UnsupportedModelError(f"{folder.config_file}: transformers can't read it: {error}") from error
+
+
+def _meta_model(folder: ModelFolder, config: Any) -> Any:
+    """The model without memory, set to call our attention."""
+    transformers.AttentionInterface.register(ATTENTION, paged_attention)
+    ExpertsInterface.register(EXPERTS, strict_experts)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(
+            config, attn_implementation=ATTENTION, trust_remote_code=folder.trust_remote_code
+        )
+    if model.base_model is model:
+        raise UnsupportedModelError(f"{folder.architecture} can't run here: its body and its head are one module")
+    _use_experts(model, strict=True)
+    return model.eval()
+
+
+def _attention_layers(folder: ModelFolder, model: Any) -> tuple[KVLayerSpec, ...]:
+    """The cache that each attention layer needs, in the order in which the layers call our attention."""
+    probe, tokens = ShapeProbe(), torch.zeros(1, 4, dtype=torch.int64, device="meta")
+    try:
+        model.base_model(input_ids=tokens, position_ids=tokens, use_cache=False, paged=probe)
+    except (TypeError, ValueError, RuntimeError, AttributeError, UnsupportedModelError) as error:
+        reason = str(error).split("\n")[0]
+        raise UnsupportedModelError(f"{folder.architecture} can't run here: {reason}") from error
+    if not probe.kv_layers:
+        raise UnsupportedModelError(f"{folder.architecture} can't run here: its attention never calls ours")
+    return tuple(probe.kv_layers)
+
+
+def _max_position(folder: ModelFolder, config: Any) -> int:
+    """The context for which positions mean the same in every batch: longrope changes for all of them beyond its
+    original length, so that is where it ends here."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if type(limit) is not int or limit < 1:
+        raise UnsupportedModelError(f"{folder.architecture} can't run here: no max_position_embeddings")
+    rope = getattr(config, "rope_parameters", None) or {}
+    for part in (rope, *(value for value in rope.values() if isinstance(value, dict))):
+        if part.get("rope_type") == "longrope":
+            limit = min(limit, part["original_max_position_embeddings"])
+    return limit
+
+
+def _use_experts(model: Any, strict: bool) -> None:
+    for module in model.modules():
+        if is_experts(module):
+            module.config._experts_implementation = EXPERTS if strict else "eager"
+
+
+def _pack_linears(model: torch.nn.Module, strict: StrictMode) -> None:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            strict.hold(module.weight)
+        elif isinstance(module, Conv1D):
+            strict.hold(module.weight, transposed=True)
+        elif is_experts(module):
+            pack_experts(module)
