@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
 import subprocess
 import sys
+import termios
 import time
 
 from tests.apps.cli import CommandLine
 
 GREEDY = ("--temperature", "0", "--max-tokens", "16", "--quiet")
-QUESTION = "What is 17 + 25?"
+QUESTION = "What is 39 + 48?"
 
 
 def test_each_piped_line_is_a_message_and_only_answers_are_printed(aphrodite: CommandLine) -> None:
@@ -78,9 +80,15 @@ class Terminal:
         command = [sys.executable, "-m", "aphrodite_apps.cli", *argv]
         environment = {**os.environ, "NO_COLOR": "1", "TERM": "dumb"}
         self._process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
-            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
-        )  # fmt: skip
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment,
+            start_new_session=True,
+            # Ctrl-C reaches only processes that have this terminal as their controlling one.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
         os.close(theirs)
         self._seen = ""
 

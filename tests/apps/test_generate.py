@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_quiet_leaves_standard_error_empty(aphrodite: CommandLine) -> None:
 
 def test_lines_of_json_may_be_chats_ids_and_have_settings_of_their_own(aphrodite: CommandLine, tmp_path: Path) -> None:
     lines: list[object] = [
-        {"messages": [{"role": "user", "content": "What is 17 + 25?"}], "temperature": 0, "max_tokens": 8},
+        {"messages": [{"role": "user", "content": "What is 39 + 48?"}], "temperature": 0, "max_tokens": 8},
         PROMPT,
         {"prompt": [5, 6, 7], "max_tokens": 3, "logit_bias": {"9": 100}, "ignore_eos": True, "temperature": 0},
         {"prompt": PROMPT, "seed": 8},
@@ -92,7 +93,7 @@ def test_lines_of_json_may_be_chats_ids_and_have_settings_of_their_own(aphrodite
     found = [
         json.loads(line) for line in aphrodite("generate", "--input", str(file), *STORY, "--json").out.splitlines()
     ]
-    chat = aphrodite("generate", "--chat", "What is 17 + 25?", "-t", "0", "--max-tokens", "8", "--quiet").out
+    chat = aphrodite("generate", "--chat", "What is 39 + 48?", "-t", "0", "--max-tokens", "8", "--quiet").out
     assert found[0]["text"] + "\n" == chat
     assert found[1]["text"] + "\n" == aphrodite("generate", PROMPT, *STORY).out
     assert found[2]["token_ids"] == [9, 9, 9]
@@ -135,8 +136,6 @@ def test_an_output_file_of_an_earlier_run_outlives_a_failure(aphrodite: CommandL
 
 
 def test_an_interrupt_keeps_the_partial_text() -> None:
-    import signal
-
     process = start("generate", PROMPT, "--stream", "--ignore-eos", "--max-tokens", "none", "--seed", "7")
     assert process.stdout is not None
     beginning = process.stdout.read(20)

@@ -11,8 +11,6 @@ import pytest
 HEAVY = {"torch", "transformers", "gradio", "mlflow", "numpy", "pandas", "triton", "IPython", "plotly", "tqdm"}
 
 LIST_MODULES = "import json, sys; old = set(sys.modules); {code}; print(json.dumps(sorted(set(sys.modules) - old)))"
-    "import json, sys; before = set(sys.modules); {code}; print(json.dumps(sorted(set(sys.modules) - before)))"
-)
 
 
 def modules_after(code: str) -> list[str]:

@@ -15,7 +15,7 @@ from aphrodite_apps.cli.sampling_flags import add_sampling_flags, sampling_field
 
 EPILOG = """examples:
   aphrodite generate "Once upon a time" --seed 7 --max-tokens 80 --stream
-  aphrodite generate --chat "What is 17 + 25?" --temperature 0
+  aphrodite generate --chat "What is 39 + 48?" --temperature 0
   aphrodite generate --input prompts.txt --json --output answers.jsonl
 
 Results go to standard output, everything else to standard error.
@@ -81,9 +81,10 @@ def _one(
     pieces: list[str] = []
     events: list[aphrodite.TokenEvent] = []
     started = time.perf_counter()
+    stream = llm.stream(prompt.content, params)  # what is refused is refused here, before a file is touched
     with output.opened(arguments.output) as file:
         try:
-            for event in llm.stream(prompt.content, params):
+            for event in stream:
                 events.append(event)
                 pieces.append(event.text)
                 if arguments.stream:

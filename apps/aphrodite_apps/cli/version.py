@@ -39,7 +39,18 @@ def gather() -> dict[str, str | None]:
         "platform": platform.platform(),
         **{name: _installed(name) for name in PACKAGES},
         "device": device,
+        "kernels": kernels(device),
     }
+
+
+def kernels(device: str) -> str:
+    """What computes the engine's operations on this kind of device, in words."""
+    from aphrodite_kernels import dispatch
+
+    backend = dispatch.backend(device.split("(")[0].split(":")[0].strip())
+    if backend is dispatch.Backend.NATIVE:
+        return f"native (C, compiled by {dispatch.compiler()})"
+    return "reference (plain torch)"
 
 
 def _installed(name: str) -> str | None:
