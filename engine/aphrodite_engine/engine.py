@@ -83,7 +83,7 @@ class Engine:
         """Queue a checked request."""
         root = root_hash(self.model_key, request.cache_salt)
         count = 1 if request.pooling else request.params.n
-        sequences = [Sequence(request, index, root, self.max_model_len) for index in range(count)]
+        sequences = [Sequence(request, index, root) for index in range(count)]
         self._jobs[request.request_id] = _Job(request, time.perf_counter(), sequences, count)
         for sequence in sequences:
             if uses_history(request.params):

@@ -91,8 +91,3 @@ class BlockPool:
         if block_hash not in self._block_of and self._hash_of[block] is None:
             self._hash_of[block] = block_hash
             self._block_of[block_hash] = block
-
-    def forget_all(self) -> None:
-        """Drop every cached prefix (held blocks stay held)."""
-        self._block_of.clear()
-        self._hash_of = [None] * self.num_blocks

@@ -60,7 +60,6 @@ class Sequence:
     request: Request
     index: int
     root_hash: bytes
-    max_len: int
     token_ids: list[int] = field(default_factory=list)
     num_computed: int = 0
     block_table: list[int] = field(default_factory=list)
