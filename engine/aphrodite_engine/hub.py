@@ -54,9 +54,16 @@ def _download(model: str, download_dir: str | Path | None, revision: str | None,
             allow_patterns=list(ALLOWED_FILES),
             ignore_patterns=list(IGNORED_FILES),
         )
-    except (errors.HFValidationError, errors.EntryNotFoundError, errors.HTTPError, OSError) as error:
+    except (errors.HFValidationError, errors.EntryNotFoundError, _transport_error(), OSError) as error:
         raise ModelError(f"no folder {model!r}, and {_reason(model, revision, error)}; {_ADVICE}") from error
     return Path(path)
+
+
+def _transport_error() -> type[Exception]:
+    """The HTTP library's own root error: the hub's client moved from httpx to httpx2, so it is asked, not imported."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
 
 
 _ADVICE = "give a local folder, a Hugging Face id, or `demo`"

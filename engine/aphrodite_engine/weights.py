@@ -128,7 +128,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 class TensorReader:
     """Brings tensors of a checkpoint into memory one by one and remembers which were taken.
 
-    `dtype` None keeps each tensor's own; `progress` is called with (bytes read, bytes in all), maybe from several threads.
+    `dtype` None keeps each tensor's own. `progress` gets (bytes read, bytes in all), maybe from several threads.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class TensorReader:
 
 
 def _read_exactly(file: Any, chunk: torch.Tensor, path: Path) -> None:
-    view = memoryview(chunk.view(torch.uint8).numpy())
+    view = memoryview(chunk.view(torch.uint8).numpy())  # type: ignore[arg-type]
     while len(view):
         count = file.readinto(view)
         if not count:

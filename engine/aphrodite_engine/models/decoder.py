@@ -6,16 +6,9 @@ regard to the others, so a token's state does not depend on the batch it is in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from aphrodite_kernels.attention import attention
-from aphrodite_kernels.kv_store import kv_store
-from aphrodite_kernels.matmul import PackedWeight, matmul, pack
-from aphrodite_kernels.rms_norm import add_rms_norm, rms_norm
-from aphrodite_kernels.rope import rope
-from aphrodite_kernels.silu_mul import silu_mul
 
 from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import ModelError
@@ -23,6 +16,12 @@ from aphrodite_engine.models.base import KVTensors, LoadOptions, ModelConfig
 from aphrodite_engine.models.llama_family import LlamaFamily
 from aphrodite_engine.models.rope import cos_sin_table
 from aphrodite_engine.weights import TensorReader, open_checkpoint
+from aphrodite_kernels.attention import attention
+from aphrodite_kernels.kv_store import kv_store
+from aphrodite_kernels.matmul import PackedWeight, matmul, pack
+from aphrodite_kernels.rms_norm import add_rms_norm, rms_norm
+from aphrodite_kernels.rope import rope
+from aphrodite_kernels.silu_mul import silu_mul
 
 
 @dataclass(frozen=True)
@@ -102,13 +101,16 @@ class _Loader:
         family, shape = self._family, (self._family.vocab_size, self._family.hidden_size)
         table = self._reader.take("model.embed_tokens.weight", shape)
         if family.tied and self._reader.has("lm_head.weight"):
-            if not torch.equal(table, self._reader.take("lm_head.weight", shape)):
-                raise ModelError("config.json says tie_word_embeddings, but lm_head.weight differs from the embedding")
-        embedding = pack(table, strict=self._strict)
+            self._check_tied(table)
+        embedding = pack([table], strict=self._strict)
+        del table
         if family.tied:
             return embedding, embedding
-        del table
-        return embedding, pack(self._reader.take("lm_head.weight", shape), strict=self._strict)
+        return embedding, pack([self._reader.take("lm_head.weight", shape)], strict=self._strict)
+
+    def _check_tied(self, table: torch.Tensor) -> None:
+        if not torch.equal(table, self._reader.take("lm_head.weight", table.shape)):
+            raise ModelError("config.json says tie_word_embeddings, but lm_head.weight differs from the embedding")
 
     def layers(self) -> tuple[torch.Tensor, list[Layer]]:
         """The first norm, and the layers."""
@@ -139,5 +141,5 @@ class _Loader:
         """Several projections of the same input as one packed weight, in the order given."""
         take = self._reader.take
         weights = [take(f"{name}.weight", (size, inputs)) for name, size in outputs.items()]
-        biases: Sequence[torch.Tensor] = [take(f"{name}.bias", (size,)) for name, size in outputs.items() if bias]
-        return pack(weights, torch.cat(list(biases)) if bias else None, strict=self._strict)
+        biases = [take(f"{name}.bias", (size,)) for name, size in outputs.items()] if bias else None
+        return pack(weights, biases, strict=self._strict)

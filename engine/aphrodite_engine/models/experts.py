@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+
 from aphrodite_kernels.matmul import PackedWeight, matmul, pack
 
 EXPERTS = "aphrodite_strict"

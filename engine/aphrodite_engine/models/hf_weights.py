@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +27,19 @@ class LazyTensor:
 
 
 def load_pretrained(
-    model_class: type[transformers.PreTrainedModel],
+    model_class: Any,
     config: transformers.PreTrainedConfig,
     folder: Path,
     options: LoadOptions,
-    unused_prefixes: tuple[str, ...] = (),
+    unused: re.Pattern[str] | None = None,
+    **model_arguments: Any,
 ) -> Any:
     """A transformers model in evaluation mode with the folder's weights, each read once, renamed and merged as needed.
 
     Args:
-        unused_prefixes: beginnings of the names of tensors that this class of model has no place for.
+        model_class: a model class of transformers.
+        unused: names of tensors that the folder may have and this class of model does not use.
+        model_arguments: for the constructor of the class.
 
     Raises:
         ModelError: tensors are missing, have no place in the model, or have another shape than config.json says.
@@ -43,15 +49,30 @@ def load_pretrained(
     state = {
         name: LazyTensor(reader, name, entry.shape)
         for name, entry in checkpoint.tensors.items()
-        if not name.startswith(unused_prefixes)
+        if unused is None or not unused.search(name)
     }
-    model, report = model_class.from_pretrained(
-        None, config=config, state_dict=state, dtype=options.dtype, output_loading_info=True
-    )
+    with _without_progress_bar():
+        model, report = model_class.from_pretrained(
+            None, config=config, state_dict=state, dtype=options.dtype, output_loading_info=True, **model_arguments
+        )
     _check(folder, report)
     if options.dtype == torch.float16:
         _check_range(folder, model)
     return model.to(options.device).eval()
+
+
+@contextlib.contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Progress is reported through LoadOptions; transformers' bar would be drawn beside it."""
+    logging = transformers.utils.logging
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _check(folder: Path, report: dict[str, Any]) -> None:

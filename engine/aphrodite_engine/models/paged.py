@@ -1,7 +1,8 @@
 """Our paged attention as an implementation of transformers' attention interface.
 
-The state of a step travels as the keyword `paged` through the model's forward down to the attention function. Layers take
-their caches in the order in which they call, so models that share or skip layers need no table of names.
+The state of a step reaches the attention function through a `StepHolder` that the modules of one model share: not every
+model hands keywords down to its attention (StableLM does not). Layers take their caches in the order in which they
+call, so models that share or skip layers need no table of names.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from aphrodite_kernels.attention import attention
-from aphrodite_kernels.kv_store import kv_store
 
 from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import UnsupportedModelError
 from aphrodite_engine.models.base import KVLayerSpec, KVTensors
+from aphrodite_kernels.attention import attention
+from aphrodite_kernels.kv_store import kv_store
 
 ATTENTION = "aphrodite_paged"
 #: Keywords that models hand to their attention and that change nothing here: the mask and the positions are the
@@ -35,7 +36,13 @@ class PagedStep:
     num_layers_run: int = 0
 
     def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int, softcap: float
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
     ) -> torch.Tensor:
         """(T, Hq, D), (T, Hkv, D), (T, Hkv, D) -> (T, Hq * D), storing k and v in the layer's cache."""
         batch, (k_cache, v_cache) = self.batch, self.kv.layers[self.num_layers_run]
@@ -55,7 +62,13 @@ class ShapeProbe:
     kv_layers: list[KVLayerSpec] = field(default_factory=list)
 
     def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int, softcap: float
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
     ) -> torch.Tensor:
         """Record the layer's shape; the result has the right shape and no values."""
         if k.shape != v.shape or k.shape[-1] != q.shape[-1] or k.shape[-1] % 8 or k.shape[-1] > 256:
@@ -63,6 +76,18 @@ class ShapeProbe:
             raise UnsupportedModelError(f"heads of size {sizes}; ours are equal, a multiple of 8, at most 256")
         self.kv_layers.append(KVLayerSpec(k.shape[1], k.shape[2]))
         return q.flatten(1)
+
+
+@dataclass
+class StepHolder:
+    """Where the attention modules of one model find the step under way."""
+
+    step: PagedStep | ShapeProbe | None = None
+
+    def attach(self, model: torch.nn.Module) -> None:
+        """Let every module of the model look here."""
+        for module in model.modules():
+            module.step_holder = self  # type: ignore[assignment]
 
 
 def paged_attention(
@@ -76,14 +101,13 @@ def paged_attention(
     sliding_window: int | None = None,
     softcap: float | None = None,
     dropout: float = 0.0,
-    paged: PagedStep | ShapeProbe | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention function: (1, H, T, D) query, key and value -> (1, T, H, D).
 
     Raises:
         UnsupportedModelError: the model asks for something that our attention does not do (a mask of its own, sinks,
-            biases, head masks, attention in both directions), or does not hand the step down.
+            biases, head masks, attention in both directions).
     """
     unknown = [name for name, given in others.items() if given is not None and name not in _NEUTRAL]
     if unknown:
@@ -92,10 +116,10 @@ def paged_attention(
         raise UnsupportedModelError("it makes an attention mask of its own")
     if others.get("is_causal") is False or not getattr(module, "is_causal", True):
         raise UnsupportedModelError("its attention looks in both directions")
-    if paged is None:
-        raise UnsupportedModelError("it does not hand keywords down to its attention")
+    holder: StepHolder = module.step_holder  # type: ignore[assignment]
+    assert holder.step is not None, "attention outside of a step"
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
     rows = [states.squeeze(0).transpose(0, 1) for states in (query, key, value)]
     q, k, v = (heads.contiguous() for heads in rows)
-    attended = paged.attend(q, k, v, scale, sliding_window or 0, softcap or 0.0)
+    attended = holder.step.attend(q, k, v, scale, sliding_window or None, softcap or None)
     return attended.view(1, q.shape[0], q.shape[1], q.shape[2]), None

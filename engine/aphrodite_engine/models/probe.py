@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from aphrodite_kernels.kv_store import allocate_kv
 
-from aphrodite_engine.batch import Batch, BatchEntry, build_batch
+from aphrodite_engine.batch import BatchEntry, build_batch
 from aphrodite_engine.errors import UnsupportedModelError
-from aphrodite_engine.models.base import KVTensors, LoadOptions, ModelConfig
+from aphrodite_engine.models.base import Decoder, KVTensors, LoadOptions, ModelConfig
+from aphrodite_kernels.kv_store import allocate_kv
 
 NUM_TOKENS = 40
 _BLOCK_SIZE = 16
 _BLOCKS_EACH = 3
-#: Median over tokens of |ours - eager| / |eager|. float32 models agree to 1e-6; in half precision roundings add up over
+#: Allowed relative difference of logits. float32 models agree to 1e-6; in half precision roundings add up over
 #: the layers to one or two percent, while a wrong mask or scale moves every token by tens.
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
-
-Forward = Callable[[Batch, KVTensors], torch.Tensor]
 
 
 def probe_tokens(config: ModelConfig) -> list[int]:
@@ -28,56 +26,58 @@ def probe_tokens(config: ModelConfig) -> list[int]:
     return torch.randint(0, config.vocab_size, (count,), generator=generator).tolist()
 
 
-def check_faithful(forward: Forward, eager: torch.Tensor, config: ModelConfig, options: LoadOptions) -> None:
-    """Compare our forward with `eager` (the probe tokens' hidden states), and with itself chunked and in a batch.
+def check_faithful(model: Decoder, eager: torch.Tensor, options: LoadOptions) -> None:
+    """Compare the model with `eager` (its own logits of the probe tokens), and with itself chunked and in a batch.
 
     Raises:
         UnsupportedModelError: they differ, so the model has something that our path does not carry.
     """
-    tokens = probe_tokens(config)
-    kv = _allocate(config, options)
-    alone = _run(forward, kv, options.device, [_entry(tokens, 0, len(tokens), first_block=0)])[0]
-    error = (alone.float() - eager.float()).norm(dim=-1) / eager.float().norm(dim=-1).clamp_min(1e-6)
-    if not float(error.median()) <= _TOLERANCE[options.dtype]:
-        raise _refusal(config, f"its own forward differs by {float(error.median()):.1%}")
-    again = _in_another_batch(forward, kv, options.device, tokens)
+    run = _Run(model, options)
+    tokens = probe_tokens(model.config)
+    alone = run.step((tokens, 0, len(tokens), 0))[0]
+    error = _difference(alone, eager)
+    if not error <= _TOLERANCE[options.dtype]:
+        raise _refusal(model.config, f"its own forward differs by {error:.1%}")
+    again = _in_another_batch(run, tokens)
     if options.determinism == "strict" and not torch.equal(alone, again):
-        raise _refusal(config, "a token's bits depend on its batch; determinism='fast' allows that")
-    drift = (alone.float() - again.float()).norm(dim=-1) / alone.float().norm(dim=-1).clamp_min(1e-6)
-    if not float(drift.median()) <= _TOLERANCE[options.dtype]:
-        raise _refusal(config, "it keeps state between tokens that is not in its attention")
+        raise _refusal(model.config, "a token's bits depend on its batch; determinism='fast' allows that")
+    if not _difference(alone, again) <= _TOLERANCE[options.dtype]:
+        raise _refusal(model.config, "it keeps state between tokens that is not in its attention")
 
 
-def _in_another_batch(forward: Forward, kv: KVTensors, device: torch.device, tokens: Sequence[int]) -> torch.Tensor:
-    """The same tokens in chunks of 1, then the rest but one, then 1, each beside another sequence."""
-    stops, parts = (1, len(tokens) - 1, len(tokens)), []
+def _in_another_batch(run: _Run, tokens: Sequence[int]) -> torch.Tensor:
+    """The same tokens as one, then the rest but one, then one, each beside another sequence."""
     other = list(reversed(tokens))
-    start = 0
-    for number, stop in enumerate(stops):
-        beside = _entry(other, number, number + 1, first_block=2 * _BLOCKS_EACH)
-        mine = _entry(tokens, start, stop, first_block=_BLOCKS_EACH)
-        parts.append(_run(forward, kv, device, [beside, mine])[1])
-        start = stop
-    return torch.cat(parts)
+    edges = (0, 1, len(tokens) - 1, len(tokens))
+    steps = [((other, n, n + 1, 1), (tokens, edges[n], edges[n + 1], 2)) for n in range(3)]
+    return torch.cat([run.step(*work)[1] for work in steps])
 
 
-def _entry(tokens: Sequence[int], start: int, stop: int, first_block: int) -> BatchEntry:
-    table = list(range(first_block, first_block + _BLOCKS_EACH))
-    return BatchEntry(tokens[start:stop], start, table, 0, range(stop - start))
+def _difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Median over tokens of the relative distance of logits, which mean the same with any constant added."""
+    ours, theirs = (logits - logits.mean(-1, keepdim=True) for logits in (ours, theirs))
+    return float(((ours - theirs).norm(dim=-1) / theirs.norm(dim=-1).clamp_min(1e-6)).median())
 
 
-def _run(forward: Forward, kv: KVTensors, device: torch.device, entries: list[BatchEntry]) -> list[torch.Tensor]:
-    hidden = forward(build_batch(entries, _BLOCK_SIZE, device), kv)
-    return list(hidden.split([len(entry.token_ids) for entry in entries]))
+class _Run:
+    """The model with a small cache: three sequences of up to 48 tokens."""
 
+    def __init__(self, model: Decoder, options: LoadOptions) -> None:
+        self._model, self._device = model, options.device
+        layers = [
+            allocate_kv(3 * _BLOCKS_EACH, _BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, options.dtype, options.device)
+            for spec in model.config.kv_layers
+        ]
+        self._kv = KVTensors(_BLOCK_SIZE, layers)
 
-def _allocate(config: ModelConfig, options: LoadOptions) -> KVTensors:
-    blocks = 3 * _BLOCKS_EACH
-    layers = [
-        allocate_kv(blocks, _BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, options.dtype, options.device)
-        for spec in config.kv_layers
-    ]
-    return KVTensors(_BLOCK_SIZE, layers)
+    def step(self, *work: tuple[Sequence[int], int, int, int]) -> list[torch.Tensor]:
+        """Logits of tokens `start` to `stop` of each (tokens, start, stop, place in the cache)."""
+        entries = []
+        for tokens, start, stop, place in work:
+            table = range(place * _BLOCKS_EACH, (place + 1) * _BLOCKS_EACH)
+            entries.append(BatchEntry(tokens[start:stop], start, table, 0, range(stop - start)))
+        hidden = self._model.forward(build_batch(entries, _BLOCK_SIZE, self._device), self._kv)
+        return list(self._model.logits(hidden).split([stop - start for _, start, stop, _ in work]))
 
 
 def _refusal(config: ModelConfig, reason: str) -> UnsupportedModelError:

@@ -1,9 +1,10 @@
 """Row by row the same: what it takes for transformers' modules to compute a token without regard to its batch.
 
-Two kinds of torch functions give a row other bits in another batch (measured with torch 2.13 on AVX-512, 1 to 6 threads):
-matrix products, and those element-wise functions whose vectorised and scalar code differ, because which elements fall on
-the scalar tail depends on how the whole tensor is split among threads (silu, sigmoid, softplus, mish, gelu with tanh).
-`StrictMode` runs a replacement for each while the model's forward is under way, and refuses products it can't replace.
+Two kinds of torch functions give a row other bits in another batch (measured with torch 2.13 on AVX-512 with 1 to 6
+threads): matrix products, and those element-wise functions whose vectorised and scalar code differ, because which
+elements fall on the scalar tail depends on how the whole tensor is split among threads (silu, sigmoid, softplus, mish,
+gelu with tanh). `StrictMode` runs a replacement for each while the model's forward is under way,
+and refuses products it can't replace.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from aphrodite_kernels.matmul import PackedWeight, matmul, pack
 from torch.overrides import TorchFunctionMode
+from transformers.pytorch_utils import Conv1D
 
 from aphrodite_engine.errors import UnsupportedModelError
+from aphrodite_kernels.matmul import PackedWeight, matmul, pack
+
+_DEPENDS = "it computes with {}, whose result for a row depends on the batch; determinism='fast' allows that"
 
 
 class StrictMode(TorchFunctionMode):
@@ -30,6 +34,17 @@ class StrictMode(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._packed: dict[torch.nn.Parameter, PackedWeight] = {}
+
+    @classmethod
+    def over(cls, model: torch.nn.Module) -> StrictMode:
+        """A mode that holds every linear layer of the model."""
+        mode = cls()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                mode.hold(module.weight)  # type: ignore[arg-type]
+            elif isinstance(module, Conv1D):
+                mode.hold(module.weight, transposed=True)
+        return mode
 
     def hold(self, weight: torch.nn.Parameter, transposed: bool = False) -> None:
         """Pack a weight, (out, in) unless transposed, and free its own memory. A tied weight may be given twice."""
@@ -50,7 +65,7 @@ class StrictMode(TorchFunctionMode):
         if func is F.embedding and args[1] in self._packed:
             return self._packed[args[1]].rows(args[0].reshape(-1)).view(*args[0].shape, -1)
         if func in _PRODUCTS and not _is_outer_product(args):
-            raise UnsupportedModelError(f"it computes with {func.__name__}, whose result for a row depends on the batch")
+            raise UnsupportedModelError(_DEPENDS.format(func.__name__))
         return func(*args, **kwargs)
 
     def _linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -66,7 +81,7 @@ class StrictMode(TorchFunctionMode):
         """GPT-2's Conv1D: a linear layer with its weight stored (in, out)."""
         packed = self._packed.get(weight) if isinstance(weight, torch.nn.Parameter) else None
         if packed is None:
-            raise UnsupportedModelError("it computes with addmm, whose result for a row depends on the batch")
+            raise UnsupportedModelError(_DEPENDS.format("addmm"))
         return matmul(x.contiguous(), packed) + bias
 
 

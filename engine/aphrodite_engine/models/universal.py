@@ -1,8 +1,8 @@
 """Any causal language model of transformers, through its attention interface: our KV cache and attention, its modules.
 
-Nothing is taken on trust. On the meta device a probe sees every attention layer call ours, before a weight is read; after
-loading, the model is compared with its own eager forward and with itself in another batch (probe.py). What fails is refused
-by name rather than run wrongly.
+Nothing is taken on trust. On the meta device a probe sees every attention layer call ours, before a weight is read;
+after loading, the model is compared with its own eager forward and with itself in another batch (probe.py). What fails
+is refused by name rather than run wrongly.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from typing import Any
 import torch
 import transformers
 from transformers.integrations.moe import ExpertsInterface
-from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.pytorch_utils import Conv1D
 
 from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import UnsupportedModelError
@@ -24,7 +22,7 @@ from aphrodite_engine.models.experts import EXPERTS, is_experts, pack_experts, s
 from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.models.hf_weights import load_pretrained
 from aphrodite_engine.models.llama_family import FAST_ARCHITECTURES
-from aphrodite_engine.models.paged import ATTENTION, PagedStep, ShapeProbe, paged_attention
+from aphrodite_engine.models.paged import ATTENTION, PagedStep, ShapeProbe, StepHolder, paged_attention
 from aphrodite_engine.models.probe import check_faithful, probe_tokens
 from aphrodite_engine.models.strict import StrictMode
 
@@ -66,50 +64,64 @@ class UniversalDecoder:
             UnsupportedModelError: our results differ from the model's own.
         """
         self.config = config
-        self._strict = StrictMode() if options.determinism == "strict" else None
         hf_config = _transformers_config(folder)
         model_class = type(_meta_model(folder, hf_config))
         hf_config._attn_implementation = ATTENTION
         model = load_pretrained(model_class, hf_config, folder.path, options)
-        self._body = model.base_model
-        eager = self._eager(model, options.device)
-        if self._strict is not None:
-            _pack_linears(model, self._strict)
-        _use_experts(model, self._strict is not None)
+        self._model, self._body, self._holder = model, model.base_model, StepHolder()
+        self._holder.attach(self._body)
         # logits() runs the model's own head, whatever it scales or caps, on hidden states that are already there.
-        setattr(model, model.base_model_prefix, _Given())
-        self._head = model
-        check_faithful(self.forward, eager, config, options)
+        setattr(model, model.base_model_prefix, _Shortcut(self._body))
+        eager = self._eager_logits(options.device)
+        self._strict = self._make_strict() if options.determinism == "strict" else None
+        check_faithful(self, eager, options)
 
     @torch.inference_mode()
     def forward(self, batch: Batch, kv: KVTensors) -> torch.Tensor:
-        step = PagedStep(batch, kv)
+        self._holder.step = PagedStep(batch, kv)
         with self._strict or contextlib.nullcontext():
-            output = self._body(
-                input_ids=batch.token_ids[None], position_ids=batch.positions[None], use_cache=False, paged=step
-            )
+            output = self._body(**_inputs(batch.token_ids[None], batch.positions[None]))
+        self._holder.step = None
         return output.last_hidden_state[0]
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         with self._strict or contextlib.nullcontext():
-            return self._head(inputs_embeds=hidden[None], use_cache=False).logits[0].float()
+            return self._model(inputs_embeds=hidden[None], use_cache=False).logits[0].float()
+
+    def _make_strict(self) -> StrictMode:
+        """Pack the weights, after which the model runs only within the mode."""
+        for module in filter(is_experts, self._model.modules()):
+            pack_experts(module)
+        _use_experts(self._model, EXPERTS)
+        return StrictMode.over(self._model)
 
     @torch.inference_mode()
-    def _eager(self, model: Any, device: torch.device) -> torch.Tensor:
-        """Hidden states of the probe tokens by the model's own attention and modules."""
-        model.set_attn_implementation("eager")
+    def _eager_logits(self, device: torch.device) -> torch.Tensor:
+        """Logits of the probe tokens by the model's own attention and modules."""
         tokens = torch.tensor([probe_tokens(self.config)], device=device)
-        hidden = self._body(input_ids=tokens, use_cache=False).last_hidden_state[0]
-        model.set_attn_implementation(ATTENTION)
-        return hidden
+        positions = torch.arange(tokens.shape[1], device=device)[None]
+        self._model.set_attn_implementation("eager")
+        _use_experts(self._model, "eager")
+        logits = self._model(**_inputs(tokens, positions)).logits[0].float()
+        self._model.set_attn_implementation(ATTENTION)
+        return logits
 
 
-class _Given(torch.nn.Module):
-    """In the place of a model's body: the hidden states are those it is given."""
+class _Shortcut(torch.nn.Module):
+    """A model's body that steps aside when it is given hidden states, so that only the head around it runs."""
 
-    def forward(self, *args: Any, inputs_embeds: torch.Tensor, **kwargs: Any) -> MoeModelOutputWithPast:
-        return MoeModelOutputWithPast(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+    def __init__(self, body: torch.nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self._output_class: Any = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("inputs_embeds") is not None:
+            return self._output_class(last_hidden_state=kwargs["inputs_embeds"])
+        output = self.body(*args, **kwargs)
+        self._output_class = type(output)
+        return output
 
 
 def _transformers_config(folder: ModelFolder) -> Any:
@@ -132,21 +144,25 @@ def _meta_model(folder: ModelFolder, config: Any) -> Any:
     """The model without memory, set to call our attention."""
     transformers.AttentionInterface.register(ATTENTION, paged_attention)
     ExpertsInterface.register(EXPERTS, strict_experts)
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(
-            config, attn_implementation=ATTENTION, trust_remote_code=folder.trust_remote_code
-        )
+    try:
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(
+                config, attn_implementation=ATTENTION, trust_remote_code=folder.trust_remote_code
+            )
+    except (KeyError, ValueError, TypeError) as error:  # a model that looks its attention up in a table of its own
+        raise UnsupportedModelError(f"{folder.architecture} can't run here: no attention {error}") from error
     if model.base_model is model:
         raise UnsupportedModelError(f"{folder.architecture} can't run here: its body and its head are one module")
-    _use_experts(model, strict=True)
+    _use_experts(model, EXPERTS)
     return model.eval()
 
 
 def _attention_layers(folder: ModelFolder, model: Any) -> tuple[KVLayerSpec, ...]:
     """The cache that each attention layer needs, in the order in which the layers call our attention."""
     probe, tokens = ShapeProbe(), torch.zeros(1, 4, dtype=torch.int64, device="meta")
+    StepHolder(probe).attach(model.base_model)
     try:
-        model.base_model(input_ids=tokens, position_ids=tokens, use_cache=False, paged=probe)
+        model.base_model(**_inputs(tokens, tokens))
     except (TypeError, ValueError, RuntimeError, AttributeError, UnsupportedModelError) as error:
         reason = str(error).split("\n")[0]
         raise UnsupportedModelError(f"{folder.architecture} can't run here: {reason}") from error
@@ -168,17 +184,14 @@ def _max_position(folder: ModelFolder, config: Any) -> int:
     return limit
 
 
-def _use_experts(model: Any, strict: bool) -> None:
+def _inputs(token_ids: torch.Tensor, positions: torch.Tensor) -> dict[str, Any]:
+    """Keywords of a body's forward: one row of tokens. No mask is made of the ones; without them some models read the
+    tokens, looking for padding to warn about."""
+    mask = torch.ones_like(token_ids)
+    return {"input_ids": token_ids, "position_ids": positions, "attention_mask": mask, "use_cache": False}
+
+
+def _use_experts(model: Any, implementation: str) -> None:
     for module in model.modules():
         if is_experts(module):
-            module.config._experts_implementation = EXPERTS if strict else "eager"
-
-
-def _pack_linears(model: torch.nn.Module, strict: StrictMode) -> None:
-    for module in model.modules():
-        if isinstance(module, torch.nn.Linear):
-            strict.hold(module.weight)
-        elif isinstance(module, Conv1D):
-            strict.hold(module.weight, transposed=True)
-        elif is_experts(module):
-            pack_experts(module)
+            module.config._experts_implementation = implementation

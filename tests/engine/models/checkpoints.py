@@ -84,7 +84,7 @@ ENCODERS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 def write_checkpoint(folder: Path, kind: str, *, dtype: torch.dtype = torch.float32, std: float = 0.2) -> Path:
     """A model of `kind` with seeded weights of this spread, wide enough that greedy choices are not near ties."""
-    name, changes = (FAST | UNIVERSAL | REFUSED | ENCODERS)[kind]
+    name, changes = {**FAST, **UNIVERSAL, **REFUSED, **ENCODERS}[kind]
     config = getattr(transformers, name)(**(_SMALL | changes))
     torch.manual_seed(7)
     auto = transformers.AutoModel if kind in ENCODERS else transformers.AutoModelForCausalLM

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from aphrodite_kernels.kv_store import allocate_kv
 
 from aphrodite_engine.batch import BatchEntry, build_batch
 from aphrodite_engine.models.base import Decoder, Determinism, KVTensors, LoadOptions
 from aphrodite_engine.models.registry import load_decoder, read_model_config
+from aphrodite_kernels.kv_store import allocate_kv
 
 BLOCK_SIZE = 16
 CPU = torch.device("cpu")
