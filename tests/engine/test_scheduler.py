@@ -59,7 +59,7 @@ class World:
 
     def step(self) -> list[Chunk]:
         """One step: schedule, check, compute, update, draw."""
-        before = list(self.scheduler.running)
+        before = {sequence: sequence.num_preemptions for sequence in self.scheduler.running}
         chunks = self.scheduler.schedule()
         self._check_step(chunks, before)
         for chunk in chunks:
@@ -93,7 +93,7 @@ class World:
         assert set(self.pool._free).isdisjoint(held)
         assert all(not sequence.block_table for sequence in self.scheduler.waiting)
 
-    def _check_step(self, chunks: list[Chunk], before: list[Sequence]) -> None:
+    def _check_step(self, chunks: list[Chunk], before: dict[Sequence, int]) -> None:
         scheduler = self.scheduler
         spent = sum(chunk.length for chunk in chunks)
         assert spent <= self.budget
@@ -105,9 +105,10 @@ class World:
         for queue in (scheduler.waiting, scheduler.running):
             assert [s.order for s in queue] == sorted(s.order for s in queue)
         assert set(scheduled) == set(scheduler.running) or spent == self.budget
-        preempted = [sequence for sequence in before if sequence.status is Status.WAITING]
+        preempted = [sequence for sequence, count in before.items() if sequence.num_preemptions > count]
         self.preemptions += len(preempted)
         if preempted:
+            assert set(scheduled) <= set(before), "a step that takes blocks away admits nobody"
             assert max((s.order for s in scheduler.running), default=(0,)) < min(s.order for s in preempted)
         for late in set(scheduled) - set(before):
             for early in scheduler.waiting:
@@ -266,6 +267,19 @@ def test_a_sequence_that_does_not_fit_yet_is_not_overtaken_by_a_smaller_one() ->
     large, small = world.add([2] * 48, 1)[0], world.add([3] * 4, 1)[0]
     world.step()
     assert world.scheduler.waiting == [large, small]
+
+
+def test_cached_blocks_that_a_sequence_is_about_to_use_do_not_count_as_room_for_the_rest_of_it() -> None:
+    world = World(num_blocks=4)
+    world.add(list(range(32)))
+    world.finish_all()
+    world.add([500] * 30, 9)
+    world.step()
+    hit = world.add([*range(32), 7])[0]
+    world.step()
+    assert hit.status is Status.WAITING
+    world.finish_all()
+    assert hit.num_cached is not None
 
 
 # ---- prefix reuse
