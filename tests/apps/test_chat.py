@@ -11,6 +11,8 @@ import sys
 import termios
 import time
 
+import pytest
+
 from tests.apps.cli import CommandLine
 
 GREEDY = ("--temperature", "0", "--max-tokens", "16", "--quiet")
@@ -59,6 +61,7 @@ def test_a_question_that_is_too_long_is_refused_and_the_chat_goes_on(aphrodite: 
     assert "/reset begins again" in done.err
 
 
+@pytest.mark.slow
 def test_on_a_terminal_an_interrupt_stops_the_answer_and_keeps_the_chat() -> None:
     terminal = Terminal("chat", "--ignore-eos", "--max-tokens", "none", "--seed", "1")
     terminal.wait_for(r"> ")

@@ -113,7 +113,6 @@ def test_output_goes_to_a_file(aphrodite: CommandLine, tmp_path: Path) -> None:
         (["generate", "x", "--model", "no/such-model"], 1, "no/such-model"),
         (["generate", "x", "--max-model-len", "1000000"], 2, "max_model_len=1000000 is not allowed"),
         (["generate", "word " * 60, "--max-model-len", "32"], 2, "max_model_len=32"),
-        (["generate", ""], 2, "prompt"),
         (["generate", "x", "--allowed-token-ids", "99999999"], 2, "99999999"),
         (["generate", "x", "--quantization", "int2"], 2, "quantization='int2' is not allowed"),
         (["generate", "x", "--device", "abacus"], 2, "device='abacus' is not allowed"),
@@ -135,6 +134,7 @@ def test_an_output_file_of_an_earlier_run_outlives_a_failure(aphrodite: CommandL
     assert file.read_text() == "yesterday's answers"
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_the_partial_text() -> None:
     process = start("generate", PROMPT, "--stream", "--ignore-eos", "--max-tokens", "none", "--seed", "7")
     assert process.stdout is not None
@@ -148,6 +148,7 @@ def test_an_interrupt_keeps_the_partial_text() -> None:
     assert "interrupted" in notes
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     process = start("generate", PROMPT, "--stream", "--ignore-eos", "--max-tokens", "400")
     assert process.stdout is not None
@@ -159,6 +160,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         assert "Error" not in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_two_processes_print_the_same_bytes() -> None:
     texts = []
     for _ in range(2):

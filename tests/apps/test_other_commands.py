@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.apps.cli import CommandLine
+from tests.apps.cli import CommandLine, start
 
 TEXTS = ("a cat", "a kitten", "a contract of sale")
 
@@ -61,3 +62,20 @@ def test_the_tour_shows_the_same_tokens_twice(aphrodite: CommandLine) -> None:
     assert done.code == 0
     assert "tokens are the same" in done.out
     assert "\033[" not in done.out
+
+
+@pytest.mark.slow
+def test_a_wrong_choice_of_kernels_is_one_line() -> None:
+    process = start("version", env={**os.environ, "APHRODITE_KERNELS": "abacus"})
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err == "error: APHRODITE_KERNELS='abacus' is not one of 'auto', 'native', 'reference'\n"
+
+
+@pytest.mark.slow
+def test_without_a_c_compiler_the_text_comes_from_plain_torch() -> None:
+    environment = {**os.environ, "APHRODITE_KERNELS": "reference"}
+    process = start("generate", "Once upon a time", "-t", "0", "--max-tokens", "4", env=environment)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.strip()

@@ -34,6 +34,7 @@ def test_the_python_tour_prints_what_it_says(tmp_path: Path) -> None:
     assert run(sys.executable, "-W", "error", "-c", code, folder=tmp_path) == printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", "".join(blocks("sh")).splitlines())
 def test_every_line_of_the_shell_tour_runs(line: str, tmp_path: Path) -> None:
     assert run("bash", "-c", line, folder=tmp_path).strip()

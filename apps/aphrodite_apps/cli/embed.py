@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from aphrodite_apps.cli import output, prompts, terminal
 from aphrodite_apps.cli.command import Command, UsageError
-from aphrodite_apps.cli.engine_flags import add_engine_flags, open_model
+from aphrodite_apps.cli.engine_flags import add_engine_flags
+from aphrodite_apps.cli.loading import open_model
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import aphrodite
 
 
 @dataclass(frozen=True)
@@ -105,8 +102,3 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
 def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that were given on the command line."""
     return {flag.name: getattr(arguments, flag.name) for flag in ENGINE_FLAGS if hasattr(arguments, flag.name)}
-
-
-def open_model(arguments: argparse.Namespace) -> aphrodite.LLM:
-    """Load the model the command line names; a progress bar only where somebody can see it."""
-    return aphrodite.LLM(arguments.model, **engine_options(arguments), progress=sys.stderr.isatty())

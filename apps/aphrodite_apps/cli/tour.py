@@ -13,7 +13,8 @@ from pathlib import Path
 import aphrodite
 from aphrodite_apps.cli import terminal, version
 from aphrodite_apps.cli.command import Command
-from aphrodite_apps.cli.engine_flags import add_engine_flags, add_model_flag, open_model
+from aphrodite_apps.cli.engine_flags import add_engine_flags, add_model_flag
+from aphrodite_apps.cli.loading import open_model
 
 # This pair was held back when the bundled model was trained (experiments/demo_model/skills/item.py).
 QUESTION, EXPECTED = "What is 39 + 48?", str(39 + 48)

@@ -8,6 +8,7 @@ import platform
 
 import aphrodite
 from aphrodite_apps.cli.command import Command
+from aphrodite_apps.cli.loading import runs_native
 
 PACKAGES = ("torch", "triton", "transformers", "tokenizers", "safetensors", "numpy")
 
@@ -47,10 +48,8 @@ def kernels(device: str) -> str:
     """What computes the engine's operations on this kind of device, in words."""
     from aphrodite_kernels import dispatch
 
-    backend = dispatch.backend(device.split("(")[0].split(":")[0].strip())
-    if backend is dispatch.Backend.NATIVE:
-        return f"native (C, compiled by {dispatch.compiler()})"
-    return "reference (plain torch)"
+    native = runs_native(device.split("(")[0].split(":")[0].strip())
+    return f"native (C, compiled by {dispatch.compiler()})" if native else "reference (plain torch)"
 
 
 def _installed(name: str) -> str | None:
