@@ -1,8 +1,8 @@
 """Paged causal attention for any mix of prompts, parts of prompts, and single decoded tokens.
 
 T query rows of B sequences, Hq query heads in groups that share Hkv key-value heads, head size D. Keys are visited in
-tiles of 64 positions aligned at position 0, with online softmax: the structure for a query depends on its position only,
-so prefill, any chunk of it, and decode give the same bits (native, and the reference on the CPU).
+tiles of 64 positions aligned at position 0, with online softmax: the structure for a query depends on its position
+only, so prefill, any chunk of it, and decode give the same bits (native, and the reference on the CPU).
 """
 
 from __future__ import annotations
@@ -154,9 +154,10 @@ def _check(
     check_heads("q", q)
     check_cache(k_cache, v_cache)
     _, heads, dim = q.shape
-    if dim != k_cache.shape[2] or heads % k_cache.shape[1] or dim % 8 or dim > MAX_HEAD_DIM or q.device != k_cache.device:
+    _, kv_heads, cache_dim, _ = k_cache.shape
+    if dim != cache_dim or heads % kv_heads or dim % 8 or dim > MAX_HEAD_DIM or q.device != k_cache.device:
         raise ValueError(
-            f"q must be (T, a multiple of {k_cache.shape[1]}, {k_cache.shape[2]}) beside its cache, D a multiple of 8 "
+            f"q must be (T, a multiple of {kv_heads}, {cache_dim}) beside its cache, D a multiple of 8 "
             f"up to {MAX_HEAD_DIM}, got q {describe(q)}, keys {describe(k_cache)}"
         )
     if block_tables.dim() != 2:

@@ -20,6 +20,7 @@ class Case:
         bytes: memory that must be moved at least, at 4 bytes an element.
         flops: floating point operations.
         tolerance: relative root mean square error allowed in float32; half types add their own rounding.
+        roundings: how often a result is rounded to the activations' dtype.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Case:
     bytes: int
     flops: int
     tolerance: float
+    roundings: int = 1
 
 
 def relative_error(result: torch.Tensor, truth: torch.Tensor) -> float:

@@ -26,7 +26,9 @@ def check_like(name: str, tensor: torch.Tensor, shape: tuple[int, ...], like: to
         raise ValueError(f"{name} must be contiguous, got {describe(tensor)} with strides {tensor.stride()}")
 
 
-def check_index(name: str, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, like: torch.Tensor) -> None:
+def check_index(
+    name: str, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, like: torch.Tensor
+) -> None:
     """Contiguous integers of `shape` and `dtype` on the device of `like`."""
     if tensor.shape != shape or tensor.dtype is not dtype or tensor.device != like.device:
         raise ValueError(f"{name} must be {shape} {dtype} on {like.device}, got {describe(tensor)}")

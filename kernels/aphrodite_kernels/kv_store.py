@@ -82,7 +82,8 @@ def kv_store(
     check_cache(k_cache, v_cache)
     tokens, heads, dim = k.shape
     if v.shape != k.shape or (heads, dim) != (k_cache.shape[1], k_cache.shape[2]):
-        raise ValueError(f"k and v must be (T, {k_cache.shape[1]}, {k_cache.shape[2]}), got {describe(k)}, {describe(v)}")
+        expected = (tokens, *k_cache.shape[1:3])
+        raise ValueError(f"k and v must be {expected}, got {describe(k)}, {describe(v)}")
     if k.dtype is not k_cache.dtype or v.dtype is not k_cache.dtype or k.device != k_cache.device:
         raise ValueError(f"k and v must match the cache ({describe(k_cache)}), got {describe(k)}, {describe(v)}")
     check_index("slots", slots, (tokens,), torch.int64, k)

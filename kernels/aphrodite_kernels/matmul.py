@@ -22,7 +22,7 @@ REFERENCE_ROWS = 8
 class PackedWeight:
     """A weight (N, K) in the layout its matmul wants, with its bias.
 
-    Rows can be written one part at a time (`write`), so that stacking q, k and v never needs a second copy of all three.
+    Rows can be written a part at a time (`write`), so that stacking q, k and v never needs a second copy of all three.
 
     Attributes:
         shape: (N, K).
@@ -128,7 +128,7 @@ def pack(
     Args:
         weight: (N, K), or a list of such; a list is emptied as it is packed, so that each part can be freed.
         bias: (N,), or one for each part of the list.
-        strict: keep the promise that rows do not depend on each other; False keeps the plain weight for torch's fastest.
+        strict: rows must not depend on each other; False keeps the plain weight and takes what torch does fastest.
 
     Raises:
         ValueError: parts differ in K, dtype or device, or a bias does not fit.

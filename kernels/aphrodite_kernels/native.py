@@ -1,7 +1,7 @@
 """The native library: C sources compiled at first use, cached on disk, called through ctypes.
 
-The cache is `$XDG_CACHE_HOME/aphrodite/native` (or `~/.cache/...`), a folder only its owner can read; the file name is a
-hash of everything that goes into the build. Where that folder cannot be written, a folder of this process is used.
+The cache is `$XDG_CACHE_HOME/aphrodite/native` (or `~/.cache/...`), a folder only its owner can read; the file name is
+a hash of everything that goes into the build. Where that folder cannot be written, a folder of this process is used.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,8 @@ import torch
 
 SOURCES = Path(__file__).parent / "native"
 # No -ffast-math and no contraction: the order and rounding of every operation is what the source says.
-FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
+FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
+FLAGS += ("-ffp-contract=off",)
 
 DTYPE_CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
@@ -31,7 +33,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "pack_rows": (None, [_P, _P, _L, _L, _L, _I, _I]),
     "weight_rows": (_L, [_P, _P, _P, _L, _L, _L, _I, _I]),
     "matmul": (_I, [_P, _I, _P, _I, _P, _P, _I, _L, _L, _L, _I]),
-    "rms_norm": (None, [_P, _P, _P, _P, _P, _I, _L, _L, _F, _I]),
+    "rms_norm": (None, [_P, _P, _P, _P, _I, _L, _L, _F, _I]),
     "rope": (None, [_P, _L, _L, _P, _L, _L, _I, _L, _L, _L, _P, _P, _P, _P, _F, _I]),
     "silu_mul": (None, [_P, _P, _I, _L, _L, _I]),
     "kv_store": (None, [_P, _L, _P, _L, _P, _P, _P, _I, _L, _L, _L, _I]),
@@ -57,7 +59,7 @@ class Library:
             function.restype, function.argtypes = result, arguments
             setattr(self, name, function)
 
-    def __getattr__(self, name: str) -> ctypes._CFuncPtr:  # functions are set in __init__; this tells type checkers
+    def __getattr__(self, name: str) -> Callable[..., int]:  # functions are set in __init__: this is for type checkers
         raise AttributeError(f"the native library has no function {name!r}")
 
 
@@ -127,8 +129,8 @@ def build(compiler: str, machine: tuple[str, ...], folder: Path) -> Path:
 def openmp_library() -> Path | None:
     """The OpenMP runtime that torch brings along and has loaded; None: the system's."""
     root = Path(torch.__file__).parent
-    found = [path for folder in (root / "lib", root.parent / "torch.libs") for path in sorted(folder.glob("libgomp*.so*"))]
-    return found[0] if found else None
+    folders = (root / "lib", root.parent / "torch.libs")
+    return next((path for folder in folders for path in sorted(folder.glob("libgomp*.so*"))), None)
 
 
 def _compile(compiler: str, machine: tuple[str, ...], work: Path) -> list[Path]:

@@ -65,10 +65,10 @@ def _check(
     check_heads("q", q)
     check_heads("k", k)
     tokens, _, dim = q.shape
-    if k.shape[0] != tokens or k.shape[2] != dim or k.dtype is not q.dtype or k.device != q.device or dim > MAX_HEAD_DIM:
-        raise ValueError(
-            f"k must be ({tokens}, Hkv, {dim}) like q and D at most {MAX_HEAD_DIM}, got q {describe(q)}, k {describe(k)}"
-        )
+    if k.shape[0] != tokens or k.shape[2] != dim or k.dtype is not q.dtype or k.device != q.device:
+        raise ValueError(f"k must be ({tokens}, Hkv, {dim}) like q, got q {describe(q)}, k {describe(k)}")
+    if dim > MAX_HEAD_DIM:
+        raise ValueError(f"the head size may be at most {MAX_HEAD_DIM}, got q {describe(q)}")
     check_index("positions", positions, (tokens,), torch.int64, q)
     rot = cos_sin.shape[-1]
     if cos_sin.dim() != 2 or cos_sin.dtype is not torch.float32 or rot > dim or rot % 2 or not cos_sin.is_contiguous():

@@ -47,8 +47,8 @@ def gumbel_argmax(
 ) -> torch.Tensor:
     """Draw one token a row from softmax(logits): (R,) int64, the argmax of logits + g with g = -ln(-ln u).
 
-    u is what `philox_uniform` gives for the row. A logit of -infinity (or NaN) is never drawn; ties go to the lowest id;
-    a row without any other logit gives NOTHING (-1).
+    u is what `philox_uniform` gives for the row. A logit of -infinity (or NaN) is never drawn; ties go to the lowest
+    id; a row without any other logit gives NOTHING (-1).
 
     Args:
         logits: (R, V) float32 contiguous.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def physical_cores() -> int:
-    """Physical cores this process may use: its CPU affinity without hyper-thread siblings, within the cgroup's quota."""
+    """Physical cores this process may use: its affinity without hyper-thread siblings, within the cgroup's quota."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cpus = os.sched_getaffinity(0)

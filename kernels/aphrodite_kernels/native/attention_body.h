@@ -30,8 +30,8 @@ INLINE void score_tile(const int rows, const float *q, long dim, const ELEMENT *
 }
 
 /* o[r][d0 .. d0 + nv * VL) += p[r][j] * v[j] for j in [lo, hi) of a tile, ascending. */
-INLINE void value_columns(const int rows, const int nv, const float *p, long dim, long d0, const ELEMENT *const *blocks,
-                          int lo, int hi, float *o) {
+INLINE void value_columns(const int rows, const int nv, const float *p, long dim, long d0,
+                          const ELEMENT *const *blocks, int lo, int hi, float *o) {
     vf acc[RMAX * NV];
 #pragma GCC unroll 32
     for (int i = 0; i < rows * nv; i++) acc[i] = vload_f32(o + i / nv * dim + d0 + i % nv * VL);
@@ -51,9 +51,11 @@ INLINE void value_columns(const int rows, const int nv, const float *p, long dim
     for (int i = 0; i < rows * nv; i++) vstore(o + i / nv * dim + d0 + i % nv * VL, acc[i]);
 }
 
-/* Columns that do not fill a vector: the same chain, one element at a time. */
+/* Columns that do not fill NV vectors: the same chains, a vector and at last an element at a time. */
 static void value_rest(int rows, const float *p, long dim, long d0, const ELEMENT *const *blocks, int lo, int hi,
                        float *o) {
+    for (; d0 + VL <= dim; d0 += VL)
+        for (int r = 0; r < rows; r++) value_columns(1, 1, p + r * TILE, dim, d0, blocks, lo, hi, o + r * dim);
     for (int r = 0; r < rows; r++)
         for (int j = lo; j < hi; j++) {
             const ELEMENT *row = blocks[j / BLOCK] + (j % BLOCK) * dim;
@@ -64,18 +66,21 @@ static void value_rest(int rows, const float *p, long dim, long d0, const ELEMEN
 INLINE void value_tile(const int rows, const float *p, long dim, const ELEMENT *const *blocks, int lo, int hi, float *o) {
     long d = 0;
     for (; d + NV * VL <= dim; d += NV * VL) value_columns(rows, NV, p, dim, d, blocks, lo, hi, o);
-    for (; d + VL <= dim; d += VL) value_columns(rows, 1, p, dim, d, blocks, lo, hi, o);
     if (d < dim) value_rest(rows, p, dim, d, blocks, lo, hi, o);
 }
 
 static void scores(int rows, const float *q, long dim, const ELEMENT *const *blocks, float *s) {
+    if (rows == 5) { /* not worth a variant of its own */
+        scores(3, q, dim, blocks, s);
+        scores(2, q + 3 * dim, dim, blocks, s + 3 * TILE);
+        return;
+    }
     switch (rows) {
         case 1: score_tile(1, q, dim, blocks, s); break;
         case 2: score_tile(2, q, dim, blocks, s); break;
         case 3: score_tile(3, q, dim, blocks, s); break;
 #if REGISTERS == 32
         case 4: score_tile(4, q, dim, blocks, s); break;
-        case 5: score_tile(5, q, dim, blocks, s); break;
         case 6: score_tile(6, q, dim, blocks, s); break;
 #endif
     }
@@ -83,13 +88,17 @@ static void scores(int rows, const float *q, long dim, const ELEMENT *const *blo
 
 static void values(int rows, const float *p, long dim, const ELEMENT *const *blocks, int lo, int hi, float *o) {
     if (lo >= hi) return;
+    if (rows == 5) { /* not worth a variant of its own */
+        values(3, p, dim, blocks, lo, hi, o);
+        values(2, p + 3 * TILE, dim, blocks, lo, hi, o + 3 * dim);
+        return;
+    }
     switch (rows) {
         case 1: value_tile(1, p, dim, blocks, lo, hi, o); break;
         case 2: value_tile(2, p, dim, blocks, lo, hi, o); break;
         case 3: value_tile(3, p, dim, blocks, lo, hi, o); break;
 #if REGISTERS == 32
         case 4: value_tile(4, p, dim, blocks, lo, hi, o); break;
-        case 5: value_tile(5, p, dim, blocks, lo, hi, o); break;
         case 6: value_tile(6, p, dim, blocks, lo, hi, o); break;
 #endif
     }

@@ -4,6 +4,7 @@
  * A sum of squares runs over 16 lanes (lane i takes elements i, i + 16, ..), added by one tree.
  */
 #include <math.h>
+#include <stdlib.h>
 #include "common.h"
 
 #define CHUNK 1024
@@ -17,14 +18,13 @@ static float inverse_rms(const float *x, long n, float eps) {
     return 1.0f / sqrtf(sum16(lanes) / (float)n + eps);
 }
 
-/* y = round(x / rms) * weight; residual not NULL: x += residual first, and the rounded sum is written back to it.
- * `line` is a float32 workspace of n elements for each thread. */
-EXPORT void aphrodite_rms_norm(const char *x, char *residual, const char *weight, char *y, float *lines, int dtype,
-                               long rows, long n, float eps, int threads) {
+/* y = round(x / rms) * weight; residual not NULL: x += residual first, and the rounded sum is written back to it. */
+EXPORT void aphrodite_rms_norm(const char *x, char *residual, const char *weight, char *y, int dtype, long rows, long n,
+                               float eps, int threads) {
     long size = dtype_size(dtype), blocks = rows < threads ? rows : threads;
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (blocks > 1 && rows * n > 32768)
     for (long b = 0; b < blocks; b++) {
-        float *line = lines + b * n, part[CHUNK];
+        float *line = malloc((size_t)n * 4), part[CHUNK];
         for (long r = rows * b / blocks; r < rows * (b + 1) / blocks; r++) {
             load_row(line, x + r * n * size, dtype, n);
             for (long c = 0; residual && c < n; c += CHUNK) {
@@ -44,6 +44,7 @@ EXPORT void aphrodite_rms_norm(const char *x, char *residual, const char *weight
                 store_row(y + (r * n + c) * size, line + c, dtype, count);
             }
         }
+        free(line);
     }
 }
 
