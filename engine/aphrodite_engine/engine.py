@@ -18,7 +18,7 @@ from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.logprobs import TopLogprobs
 from aphrodite_engine.sampling.steps import uses_history
 from aphrodite_engine.scheduler import Scheduler
-from aphrodite_engine.tokenizer import IncrementalDetokenizer, Tokenizer
+from aphrodite_engine.tokenizer import Detokenizer, Tokenizer, incremental_detokenizer
 
 
 @dataclass(eq=False)
@@ -39,7 +39,7 @@ class _Job:
 class _Text:
     """A sequence's way from ids to text."""
 
-    detokenizer: IncrementalDetokenizer | None
+    detokenizer: Detokenizer | None
     stop: StopStrings
 
 
@@ -253,7 +253,7 @@ class Engine:
     def _new_text(self, request: Request) -> _Text:
         params = request.params
         tokenizer = None if request.pooling else self.tokenizer
-        detokenizer = IncrementalDetokenizer(tokenizer, params.skip_special_tokens) if tokenizer else None
+        detokenizer = incremental_detokenizer(tokenizer, params.skip_special_tokens) if tokenizer else None
         return _Text(detokenizer, StopStrings(params.stop_strings, params.include_stop_str_in_output))
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import Tokenizer as RustTokenizer
 
 from aphrodite_engine.errors import ModelError
+from aphrodite_engine.weights import model_file, read_json
 
+#: The largest published tokenizer.json files have some 35 MB.
+MAX_TOKENIZER_BYTES = 200_000_000
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -21,18 +25,21 @@ class Tokenizer:
         special_ids: ids that are left out of text unless asked for.
         eos_token_ids: the end ids that tokenizer_config.json names.
         settings: tokenizer_config.json as read.
+        is_byte_level: every token is a string of bytes and text is those bytes joined, as in GPT-2, Llama 3 and Qwen.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = _read_json(folder / "tokenizer_config.json")
+        has_settings = (folder / "tokenizer_config.json").exists()
+        self.settings = read_json(folder, "tokenizer_config.json") if has_settings else {}
         self._rust = _load(folder)
         self._rust.no_padding()
         self._rust.no_truncation()
         added = self._rust.get_added_tokens_decoder()
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
         self.eos_token_ids = tuple(i for i in [self.token_id("eos_token")] if i is not None)
-        self._byte_level = _is_byte_level(self._rust)
+        self.is_byte_level = _is_byte_level(self._rust)
+        self._bytes: dict[int, bytes] = {}
 
     @property
     def vocab_size(self) -> int:
@@ -41,7 +48,9 @@ class Tokenizer:
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`; lone surrogates (not encodable as UTF-8) become replacement characters."""
-        clean = text.encode("utf-8", errors="replace").decode("utf-8") if not text.isascii() else text
+        clean = text
+        if not text.isascii():
+            clean = text.encode("utf-16-le", errors="surrogatepass").decode("utf-16-le", errors="replace")
         return self._rust.encode(clean, add_special_tokens=add_special_tokens).ids
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
@@ -53,15 +62,11 @@ class Tokenizer:
         return self.decode([token_id], skip_special_tokens=False)
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes a token stands for, also where they are only part of a character."""
-        token = self._rust.id_to_token(token_id) or ""
-        if token_id not in self.special_ids:
-            if self._byte_level:
-                return bytes(_BYTE_OF.get(char, ord("?")) for char in token)
-            if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
-                return bytes([int(token[3:5], 16)])
-            token = token.replace("\N{LOWER ONE EIGHTH BLOCK}", " ")
-        return token.encode()
+        """The bytes a token of a byte-level tokenizer stands for, also where they are only part of a character."""
+        found = self._bytes.get(token_id)
+        if found is None:
+            found = self._bytes[token_id] = _bytes_of(self._rust.id_to_token(token_id) or "")
+        return found
 
     def token_id(self, name: str) -> int | None:
         """Id of a named special token of tokenizer_config.json ("eos_token", "bos_token", ...)."""
@@ -76,11 +81,46 @@ class Tokenizer:
         return value if isinstance(value, str) else None
 
 
-class IncrementalDetokenizer:
-    """Turns ids into text as they come. Joined, the pieces are what `decode` gives for all ids.
+class Detokenizer(Protocol):
+    """Turns one sequence's ids into text as they come. Joined, the pieces are what `decode` gives for all ids."""
 
-    Source of the window: decoding from `_prefix` instead of the start keeps each step's cost flat, and comparing two
-    decodes of the same window keeps tokenizers right whose first token loses its leading space.
+    def add(self, token_id: int) -> str:
+        """Text that became certain with this id; "" while a character is incomplete."""
+        ...
+
+    def finish(self) -> str:
+        """Text still held back: an incomplete character shows as a replacement character."""
+        ...
+
+
+def incremental_detokenizer(tokenizer: Tokenizer, skip_special_tokens: bool) -> Detokenizer:
+    """The one that fits the tokenizer."""
+    kind = ByteDetokenizer if tokenizer.is_byte_level else WindowDetokenizer
+    return kind(tokenizer, skip_special_tokens)
+
+
+class ByteDetokenizer:
+    """For byte-level tokenizers: the same bytes through the same replacement of what is not UTF-8, one id at a time."""
+
+    def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool) -> None:
+        self._tokenizer = tokenizer
+        self._skipped = tokenizer.special_ids if skip_special_tokens else frozenset()
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def add(self, token_id: int) -> str:
+        return "" if token_id in self._skipped else self._utf8.decode(self._tokenizer.token_bytes(token_id))
+
+    def finish(self) -> str:
+        return self._utf8.decode(b"", final=True)
+
+
+class WindowDetokenizer:
+    """For any tokenizer: what a window of the last ids gives with the new id and gave without it.
+
+    Decoding from `_prefix` instead of the start keeps each step's cost flat, and comparing two decodes of the same
+    window keeps tokenizers right whose first token loses its leading space. One thing it cannot know early: tokenizers
+    with byte fallback replace a whole run of byte tokens when its end turns out not to be UTF-8, also the part that
+    was a character and has been shown.
     """
 
     def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool) -> None:
@@ -90,7 +130,6 @@ class IncrementalDetokenizer:
         self._read = 0
 
     def add(self, token_id: int) -> str:
-        """Text that became certain with this id; "" while a character is incomplete."""
         self._ids.append(token_id)
         before = self._decode(self._ids[self._prefix : self._read])
         after = self._decode(self._ids[self._prefix :])
@@ -100,7 +139,6 @@ class IncrementalDetokenizer:
         return after[len(before) :]
 
     def finish(self) -> str:
-        """Text still held back: an incomplete character shows as replacement characters."""
         before = self._decode(self._ids[self._prefix : self._read])
         after = self._decode(self._ids[self._prefix :])
         self._prefix = self._read = len(self._ids)
@@ -111,9 +149,11 @@ class IncrementalDetokenizer:
 
 
 def _load(folder: Path) -> RustTokenizer:
-    file = folder / "tokenizer.json"
-    if not file.exists():
+    if not (folder / "tokenizer.json").exists():
         return _convert(folder)
+    file = model_file(folder, "tokenizer.json")
+    if file.stat().st_size > MAX_TOKENIZER_BYTES:
+        raise ModelError(f"{file}: {file.stat().st_size:,} bytes, at most {MAX_TOKENIZER_BYTES:,} are read")
     try:
         return RustTokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare Exception for a damaged file
@@ -134,21 +174,16 @@ def _convert(folder: Path) -> RustTokenizer:
     return rust
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{file} must hold a JSON object, not {type(value).__name__}")
-    return value
-
-
 def _is_byte_level(rust: RustTokenizer) -> bool:
     decoder = json.loads(rust.to_str()).get("decoder") or {}
-    return decoder.get("type") == "ByteLevel" or any(d.get("type") == "ByteLevel" for d in decoder.get("decoders", []))
+    steps = decoder.get("decoders", []) if decoder.get("type") == "Sequence" else [decoder]
+    return [step.get("type") for step in steps if step.get("type") != "Fuse"] == ["ByteLevel"]
+
+
+def _bytes_of(token: str) -> bytes:
+    """As the ByteLevel decoder has it: stand-ins for bytes, or, with any other character in it, the text itself."""
+    values = [_BYTE_OF.get(char) for char in token]
+    return token.encode() if None in values else bytes(value for value in values if value is not None)
 
 
 def _byte_alphabet() -> dict[str, int]:
