@@ -148,6 +148,31 @@ def test_an_interrupt_keeps_the_partial_text() -> None:
     assert "interrupted" in notes
 
 
+def test_a_refused_prompt_among_many_is_named_and_nothing_is_written(aphrodite: CommandLine, tmp_path: Path) -> None:
+    prompts, answers = tmp_path / "prompts.txt", tmp_path / "answers"
+    prompts.write_text(f"one\ntwo\n{'three ' * 40}\n")
+    answers.write_text("yesterday's answers")
+    done = aphrodite("generate", "--input", str(prompts), *STORY, "--max-model-len", "32", "--output", str(answers))
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("error: prompt 3: prompt=")
+    assert answers.read_text() == "yesterday's answers"
+
+
+@pytest.mark.slow
+def test_an_interrupt_among_many_keeps_the_finished_ones(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    endless = {"prompt": PROMPT, "ignore_eos": True, "max_tokens": None}
+    file.write_text("\n".join(json.dumps(line) for line in ({"prompt": PROMPT, "max_tokens": 3}, endless, endless)))
+    process = start("generate", "--input", str(file), "--json", "--seed", "7")
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, notes = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (130, "")
+    assert len(json.loads(first)["token_ids"]) == 3
+    assert "Traceback" not in notes
+
+
 @pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     process = start("generate", PROMPT, "--stream", "--ignore-eos", "--max-tokens", "400")

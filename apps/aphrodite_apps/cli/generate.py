@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 
@@ -109,21 +108,28 @@ def _many(
     params: list[aphrodite.SamplingParams],
     arguments: argparse.Namespace,
 ) -> None:
-    started = time.perf_counter()
-    results: dict[int, aphrodite.GenerationResult] = {}
-    for is_chat, places in prompts.in_groups(asked):
-        call = llm.chat if is_chat else llm.generate
-        contents = [asked[place].content for place in places]
-        found = call(contents, [params[place] for place in places], progress=sys.stderr.isatty())
-        results.update(zip(places, found, strict=True))
-    seconds = time.perf_counter() - started
-    ordered = [results[place] for place in range(len(asked))]
-    with output.opened(arguments.output) as file:
-        output.write(ordered, file, as_json=arguments.json)
-    if not arguments.quiet:
-        sequences = sum(len(result.outputs) for result in ordered)
-        tokens = sum(len(each.token_ids) for result in ordered for each in result.outputs)
-        terminal.note(f"{sequences} texts · {terminal.speed(tokens, seconds)} · --json shows each seed")
+    from aphrodite_apps.cli.many import answer_all  # asyncio and tqdm: a third of what the command line costs
+
+    seeds, sequences, tokens, started = set[int](), 0, 0, time.perf_counter()
+    writer = output.Writer(arguments.output, as_json=arguments.json)
+
+    def emit(result: aphrodite.GenerationResult) -> None:
+        nonlocal sequences, tokens
+        writer.write(result)
+        seeds.update(each.seed for each in result.outputs)
+        sequences, tokens = (
+            sequences + len(result.outputs),
+            tokens + sum(len(each.token_ids) for each in result.outputs),
+        )
+
+    try:
+        answer_all(llm, asked, params, emit)
+    finally:
+        writer.close()
+        if not arguments.quiet and sequences:
+            shown = f"seed {seeds.pop()}" if len(seeds) == 1 else "--json shows each seed"
+            unit = "text" if sequences == 1 else "texts"
+            terminal.note(f"{sequences} {unit} · {terminal.speed(tokens, time.perf_counter() - started)} · {shown}")
 
 
 COMMAND = Command("generate", "write on from a prompt, or answer it", add_arguments, run, "PROMPT [flags]", EPILOG)

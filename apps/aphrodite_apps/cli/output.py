@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,14 +42,33 @@ def opened(name: str | None) -> Iterator[TextIO]:
         yield file
 
 
-def write(results: Sequence[aphrodite.GenerationResult], file: TextIO, *, as_json: bool) -> None:
-    """All results: one JSON object a line, or each text with `---` lines between them."""
-    if as_json:
-        lines = [json.dumps(record(result), ensure_ascii=False) for result in results]
-        print(*lines, sep="\n", file=file, flush=True)
-    else:
-        texts = [each.text for result in results for each in result.outputs]
-        print(*texts, sep=f"\n{SEPARATOR}\n", file=file, flush=True)
+class Writer:
+    """Writes results as they come: a JSON object a line, or each text with `---` lines between them.
+
+    A file is opened with the first result, so a run that fails before leaves an old one alone.
+    """
+
+    def __init__(self, name: str | None, *, as_json: bool) -> None:
+        self._name, self._as_json = name, as_json
+        self._file: TextIO | None = None
+        self._stack = ExitStack()
+
+    def write(self, result: aphrodite.GenerationResult) -> None:
+        if self._as_json:
+            self._line(json.dumps(record(result), ensure_ascii=False))
+            return
+        for each in result.outputs:
+            if self._file is not None:
+                self._line(SEPARATOR)
+            self._line(each.text)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _line(self, text: str) -> None:
+        if self._file is None:
+            self._file = self._stack.enter_context(opened(self._name))
+        print(text, file=self._file, flush=True)
 
 
 def record(result: aphrodite.GenerationResult) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,11 +99,3 @@ def _keys_as_ids(value: Any) -> Any:
     if isinstance(value, dict) and all(key.isdigit() for key in value):
         return {int(key): item for key, item in value.items()}
     return value
-
-
-def in_groups(prompts: list[Prompt]) -> Iterator[tuple[bool, list[int]]]:
-    """(is_chat, places) of the prompts that one engine call can take together."""
-    for is_chat in (False, True):
-        places = [place for place, prompt in enumerate(prompts) if prompt.is_chat is is_chat]
-        if places:
-            yield is_chat, places
