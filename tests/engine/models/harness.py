@@ -76,11 +76,11 @@ class Harness:
 
     def greedy(self, lines: Sequence[Line], steps: int, chunk: int) -> None:
         """Prefill in chunks beside each other's decodes, until every sequence has `steps` more tokens."""
-        goals = [len(line.tokens) + steps for line in lines]
-        while any(len(line.tokens) < goal for line, goal in zip(lines, goals, strict=True)):
-            self.step(*((line, min(chunk, len(line.tokens) - line.computed)) for line in lines))
-            for line, goal in zip(lines, goals, strict=True):
-                if line.computed == len(line.tokens) and len(line.tokens) <= goal:
+        goals = {id(line): len(line.tokens) + steps for line in lines}
+        while active := [line for line in lines if len(line.tokens) < goals[id(line)]]:
+            self.step(*((line, min(chunk, len(line.tokens) - line.computed)) for line in active))
+            for line in active:
+                if line.computed == len(line.tokens):
                     line.tokens.append(int(line.logits[-1][-1].argmax()))
 
     def whole(self, tokens: Sequence[int]) -> torch.Tensor:
