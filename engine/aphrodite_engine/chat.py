@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, nodes
@@ -13,10 +14,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from aphrodite_engine.errors import ChatTemplateError, ModelError
 from aphrodite_engine.tokenizer import Tokenizer
+from aphrodite_engine.weights import MAX_CONFIG_BYTES, model_file
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 Message = Mapping[str, Any]
+
+#: What a template can fail with when it runs: its own refusal, or a mistake in it that Python finds.
+_TEMPLATE_FAILURES = (
+    TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError, MemoryError,
+)  # fmt: skip
 
 
 class ChatTemplate:
@@ -52,17 +59,18 @@ class ChatTemplate:
         Raises:
             ChatTemplateError: a message without role or content, or one the template refuses.
         """
+        if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)) or not messages:
+            raise ChatTemplateError(f"messages must be a list of at least one message, got {messages!r:.80}")
         checked = [_check(message, index) for index, message in enumerate(messages)]
-        if not checked:
-            raise ChatTemplateError("messages is empty: at least one message is needed")
         # The caller's own names come first, so that they cannot replace ours.
         values = template_kwargs | self._tokens
         try:
             return self._template.render(
                 values, messages=checked, tools=tools, add_generation_prompt=add_generation_prompt
             )
-        except (TemplateError, TypeError, ValueError, OverflowError) as error:
-            raise ChatTemplateError(f"the chat template refused the conversation: {error}") from error
+        except _TEMPLATE_FAILURES as error:
+            reason = str(error) or type(error).__name__
+            raise ChatTemplateError(f"the chat template refused the conversation: {reason}") from error
 
 
 def _check(message: Message, index: int) -> dict[str, Any]:
@@ -81,9 +89,13 @@ def _text_of(content: Any, index: int) -> str:
         return ""
     if isinstance(content, str):
         return content
-    if isinstance(content, Sequence) and all(isinstance(p, Mapping) and p.get("type") == "text" for p in content):
-        return "".join(str(part.get("text", "")) for part in content)
+    if isinstance(content, Sequence) and all(_is_text_part(part) for part in content):
+        return "".join(part["text"] for part in content)
     raise ChatTemplateError(f"messages[{index}].content must be a string or a list of text parts")
+
+
+def _is_text_part(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)
 
 
 class _Generation(Extension):
@@ -115,10 +127,18 @@ def _refuse(message: str) -> NoReturn:
     raise TemplateError(message)
 
 
-def _find_source(tokenizer: Tokenizer) -> str | None:
-    file = tokenizer.folder / "chat_template.jinja"
-    if file.exists():
+def _read_template(file: Path) -> str:
+    if file.stat().st_size > MAX_CONFIG_BYTES:
+        raise ModelError(f"{file}: {file.stat().st_size:,} bytes, at most {MAX_CONFIG_BYTES:,} are read")
+    try:
         return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file}: not UTF-8 text ({error})") from error
+
+
+def _find_source(tokenizer: Tokenizer) -> str | None:
+    if (tokenizer.folder / "chat_template.jinja").exists():
+        return _read_template(model_file(tokenizer.folder, "chat_template.jinja"))
     source: Any = tokenizer.settings.get("chat_template")
     if isinstance(source, list):
         named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, Mapping)}

@@ -47,7 +47,7 @@ def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def fallback_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """Like Llama 2's: pieces with a visible space, bytes for what is not in the vocabulary, a leading space stripped."""
+    """Like Llama 2's: pieces with a visible space, bytes for what is not in the vocabulary, no leading space."""
     words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "é", "▁a", "€"]
     rust = RustTokenizer(
         models.BPE(
@@ -154,9 +154,7 @@ def test_byte_fallback_pieces_join_to_the_whole_where_the_whole_is_text(
 
 
 @given(st.text("ab é€ü\n\U0001f600", max_size=20))
-def test_byte_fallback_text_comes_back_without_a_replacement_character(
-    fallback_tokenizer: Tokenizer, text: str
-) -> None:
+def test_byte_fallback_text_comes_back_without_a_stray_character(fallback_tokenizer: Tokenizer, text: str) -> None:
     assert "".join(pieces(fallback_tokenizer, fallback_tokenizer.encode(text, add_special_tokens=False))) == text
 
 
@@ -175,9 +173,8 @@ def ids_of_bytes(tokenizer: Tokenizer, data: bytes) -> list[int]:
 
 
 def test_named_tokens_may_be_written_as_strings_or_objects(tmp_path: Path) -> None:
-    tokenizer = load(
-        tmp_path, byte_tokenizer(), eos_token={"content": "</s>", "lstrip": False}, bos_token="<s>", pad_token=3
-    )
+    names = {"eos_token": {"content": "</s>", "lstrip": False}, "bos_token": "<s>", "pad_token": 3}
+    tokenizer = load(tmp_path, byte_tokenizer(), **names)
     assert tokenizer.eos_token_ids == (EOS,)
     assert (tokenizer.special_token("bos_token"), tokenizer.special_token("pad_token")) == ("<s>", None)
     assert tokenizer.token_id("unk_token") is None
