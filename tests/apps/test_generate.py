@@ -192,3 +192,10 @@ def test_two_processes_print_the_same_bytes() -> None:
         process = start("generate", PROMPT, *STORY, stderr=subprocess.DEVNULL)
         texts.append(process.communicate(timeout=60)[0])
     assert texts[0] == texts[1] != ""
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_seed_gives_the_same_bytes_twice(aphrodite: CommandLine) -> None:
+    texts = {aphrodite("generate", PROMPT, *STORY, "--device", "cuda").out for _ in range(2)}
+    assert len(texts) == 1
+    assert texts != {""}
