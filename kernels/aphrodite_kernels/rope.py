@@ -134,10 +134,10 @@ def _case(tokens: int, q_heads: int, kv_heads: int, dim: int, rot: int, with_nor
     return Case(name, make, run, truth, 8 * size, 6 * size, 2e-7)  # a few float32 roundings
 
 
-CASES = tuple(
-    _case(*sizes)
-    for sizes in (
-        (1, 16, 8, 128, 128, True), (7, 4, 2, 16, 16, False), (5, 3, 1, 80, 32, False), (33, 4, 4, 64, 64, True),
-        (3, 2, 1, 8, 8, True),
-    )
-)  # fmt: skip
+CASES = (
+    _case(1, 16, 8, 128, 128, with_norm=True),
+    _case(7, 4, 2, 16, 16, with_norm=False),
+    _case(5, 3, 1, 80, 32, with_norm=False),
+    _case(33, 4, 4, 64, 64, with_norm=True),
+    _case(3, 2, 1, 8, 8, with_norm=True),
+)

@@ -23,7 +23,11 @@ def built_for(machine: tuple[str, ...], folder: Path) -> native.Library:
     return native.Library(native.build(compiler, machine, folder))
 
 
-@pytest.fixture(scope="module", params=["x86-64-v3", "x86-64"] if INTEL else ["generic"])
+# Each is a build of its own, some seconds long.
+OTHER = ["x86-64-v3", pytest.param("x86-64", marks=pytest.mark.slow)] if INTEL else ["generic"]
+
+
+@pytest.fixture(scope="module", params=OTHER)
 def other_library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> native.Library:
     if request.param == "x86-64-v3" and "avx2" not in native._cpu_flags():
         pytest.skip("this processor has no AVX2")

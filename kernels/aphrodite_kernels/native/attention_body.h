@@ -194,16 +194,17 @@ static void attend(const Attention *a, long b, long head, long r0, long r1) {
 }
 
 void NAME(const Attention *a, int threads) {
-    long group = a->q_heads / a->kv_heads, tasks = 0;
+    long group = a->q_heads / a->kv_heads, tasks = 0, seen = 0;
     long *before = malloc((size_t)(a->sequences + 1) * sizeof(long)); /* tasks of the sequences before b */
     for (long b = 0; b < a->sequences; b++) {
         long rows = (a->query_start[b + 1] - a->query_start[b]) * group;
         before[b] = tasks;
+        seen += rows * (a->context[b] + rows / group / 2 + TILE);
         tasks += (rows + QUERY_ROWS - 1) / QUERY_ROWS * a->kv_heads;
     }
     before[a->sequences] = tasks;
     /* From the last task down: within a prompt the last rows see the most keys, and long tasks should start first. */
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (tasks > 1)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (tasks > 1 && WORTH_SHARING(seen * a->kv_heads * a->dim))
     for (long t = 0; t < tasks; t++) {
         long task = tasks - 1 - t, lo = 0, hi = a->sequences;
         while (hi - lo > 1) {

@@ -11,7 +11,13 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* Row-sized helpers: inlining them would only cost compile time. */
+#define ROW_FUNCTION static __attribute__((noinline, unused))
 #define EXPORT __attribute__((visibility("default")))
+
+/* Starting a team of threads costs a few microseconds, and a whole time slice where another process holds a core:
+ * work that one thread does in about 10 microseconds is not shared out. In float operations of vectorised code. */
+#define WORTH_SHARING(operations) ((operations) > 500000)
 
 enum { F32 = 0, BF16 = 1, F16 = 2 };
 INLINE long dtype_size(int dtype) { return dtype == F32 ? 4 : 2; }
@@ -44,14 +50,14 @@ INLINE uint16_t f32_to_f16(float x) {  /* round to nearest even, overflow to inf
     return (uint16_t)((u >= 0x47800000u ? special : u < 0x38800000u ? subnormal : normal) | sign);
 }
 
-static inline void load_row(float *restrict out, const void *src, int dtype, long n) {
+ROW_FUNCTION void load_row(float *restrict out, const void *src, int dtype, long n) {
     const uint16_t *half = src;
     if (dtype == F32) memcpy(out, src, (size_t)n * 4);
     else if (dtype == BF16) for (long i = 0; i < n; i++) out[i] = bf16_to_f32(half[i]);
     else for (long i = 0; i < n; i++) out[i] = f16_to_f32(half[i]);
 }
 
-static inline void store_row(void *dst, const float *restrict src, int dtype, long n) {
+ROW_FUNCTION void store_row(void *dst, const float *restrict src, int dtype, long n) {
     uint16_t *half = dst;
     if (dtype == F32) memcpy(dst, src, (size_t)n * 4);
     else if (dtype == BF16) for (long i = 0; i < n; i++) half[i] = f32_to_bf16(src[i]);
@@ -59,7 +65,7 @@ static inline void store_row(void *dst, const float *restrict src, int dtype, lo
 }
 
 /* Round values to what `dtype` can hold, keeping them as floats. */
-static inline void round_row(float *x, int dtype, long n) {
+ROW_FUNCTION void round_row(float *x, int dtype, long n) {
     if (dtype == BF16) for (long i = 0; i < n; i++) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
     else if (dtype == F16) for (long i = 0; i < n; i++) x[i] = f16_to_f32(f32_to_f16(x[i]));
 }

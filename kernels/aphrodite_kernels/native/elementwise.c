@@ -22,7 +22,7 @@ static float inverse_rms(const float *x, long n, float eps) {
 EXPORT void aphrodite_rms_norm(const char *x, char *residual, const char *weight, char *y, int dtype, long rows, long n,
                                float eps, int threads) {
     long size = dtype_size(dtype), blocks = rows < threads ? rows : threads;
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (blocks > 1 && rows * n > 32768)
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (blocks > 1 && WORTH_SHARING(rows * n * 8))
     for (long b = 0; b < blocks; b++) {
         float *line = malloc((size_t)n * 4), part[CHUNK];
         for (long r = rows * b / blocks; r < rows * (b + 1) / blocks; r++) {
@@ -70,7 +70,7 @@ EXPORT void aphrodite_rope(char *q, long q_stride, long q_heads, char *k, long k
                            long tokens, long dim, long rot, const int64_t *positions, const float *cos_sin,
                            const char *q_norm, const char *k_norm, float eps, int threads) {
     long size = dtype_size(dtype);
-#pragma omp parallel for num_threads(threads) schedule(static) if (tokens * (q_heads + k_heads) * dim > 16384)
+#pragma omp parallel for num_threads(threads) schedule(static) if (WORTH_SHARING(tokens * (q_heads + k_heads) * dim * 8))
     for (long t = 0; t < tokens; t++) {
         const float *table = cos_sin + positions[t] * rot;
         for (long h = 0; h < q_heads; h++)
@@ -82,7 +82,7 @@ EXPORT void aphrodite_rope(char *q, long q_stride, long q_heads, char *k, long k
 
 EXPORT void aphrodite_silu_mul(const char *gate_up, char *out, int dtype, long rows, long n, int threads) {
     long size = dtype_size(dtype), chunks = (n + CHUNK - 1) / CHUNK;
-#pragma omp parallel for num_threads(threads) schedule(static) if (rows * n > 16384)
+#pragma omp parallel for num_threads(threads) schedule(static) if (WORTH_SHARING(rows * n * 16))
     for (long t = 0; t < rows * chunks; t++) {
         float gate[CHUNK], up[CHUNK];
         long r = t / chunks, c = t % chunks * CHUNK, count = n - c < CHUNK ? n - c : CHUNK;
@@ -96,7 +96,7 @@ EXPORT void aphrodite_silu_mul(const char *gate_up, char *out, int dtype, long r
 /* k[block][head][d][slot] and v[block][head][slot][d]; slot -1 is skipped. Elements are copied as they are. */
 EXPORT void aphrodite_kv_store(const char *k, long k_stride, const char *v, long v_stride, char *k_cache, char *v_cache,
                                const int64_t *slots, int size, long tokens, long heads, long dim, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static) if (tokens * heads * dim > 16384)
+#pragma omp parallel for num_threads(threads) schedule(static) if (WORTH_SHARING(tokens * heads * dim * 8))
     for (long h = 0; h < heads; h++)
         for (long t = 0; t < tokens; t++) {
             if (slots[t] < 0) continue;

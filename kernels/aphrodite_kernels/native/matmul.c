@@ -33,7 +33,7 @@ EXPORT void aphrodite_pack_rows(const void *src, void *dst, long first, long row
 EXPORT long aphrodite_weight_rows(const void *w, const int64_t *ids, void *out, long count, long n, long k, int size,
                                   int threads) {
     for (long t = 0; t < count; t++) if (ids[t] < 0 || ids[t] >= n) return t;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (count > 1)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (WORTH_SHARING(count * k * 64))
     for (long t = 0; t < count; t++) {
         long start = ids[t] / NR * k * NR + ids[t] % NR;
         if (size == 4) {
@@ -49,7 +49,7 @@ EXPORT long aphrodite_weight_rows(const void *w, const int64_t *ids, void *out, 
 
 static void pack_input(const Matmul *m, const char *x, int dtype, float *packed, int threads) {
     long chunks = (m->k + KC - 1) / KC, size = dtype_size(dtype);
-#pragma omp parallel for num_threads(threads) schedule(static) if (m->rows * m->k > 16384)
+#pragma omp parallel for num_threads(threads) schedule(static) if (WORTH_SHARING(m->rows * m->k * 8))
     for (long t = 0; t < m->strips * chunks; t++) {
         long s = t / chunks, k0 = t % chunks * KC, depth = m->k - k0 < KC ? m->k - k0 : KC;
         long row = strip_start(m, s), rows = strip_start(m, s + 1) - row;

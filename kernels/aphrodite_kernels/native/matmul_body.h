@@ -95,11 +95,12 @@ static void blocked_panel(const Matmul *m, float *c, long panel, long s0, long s
 
 void NAME(const Matmul *m, int threads) {
     long panels = (m->n + NR - 1) / NR;
+    int shared = WORTH_SHARING(m->n * m->k * (m->rows + 2)); /* reading a weight counts as two operations */
     if (m->strips == 1) {
         int at_once = panels_at_once(m->rows);
         long groups = panels / at_once, rest = panels % at_once, tasks = groups + rest;
         long chunk = tasks / (threads * 8) + 1;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, chunk) if (m->n * m->k > 16384)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, chunk) if (shared)
         for (long t = 0; t < tasks; t++) {
             if (t < groups) stream_panels(m, t * at_once, at_once);
             else stream_panels(m, groups * at_once + t - groups, 1);
@@ -107,7 +108,7 @@ void NAME(const Matmul *m, int threads) {
         return;
     }
     long group = X_BYTES / (m->k * 4 * MR) + 1, groups = (m->strips + group - 1) / group;
-#pragma omp parallel num_threads(threads) if (m->n * m->k > 16384)
+#pragma omp parallel num_threads(threads) if (shared)
     {
         float *c = malloc((size_t)group * MR * NR * 4);
 #pragma omp for schedule(dynamic, 1)

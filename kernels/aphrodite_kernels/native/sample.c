@@ -73,7 +73,7 @@ INLINE float uniform(uint32_t word) { return (float)(int32_t)((word >> 9) * 2u +
 
 EXPORT void aphrodite_philox_uniform(const int64_t *seeds, const int64_t *sequence, const int64_t *position,
                                      int64_t purpose, float *out, long rows, long n, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (rows > 1 && rows * n > 8192)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (rows > 1 && WORTH_SHARING(rows * n * 32))
     for (long r = 0; r < rows; r++) {
         Stream s = stream_of(seeds[r], sequence[r], position[r], purpose);
         for (long start = 0; start < n; start += LANES) {
@@ -130,14 +130,14 @@ static int64_t pick(const float *logits, long n, const Stream *s) {
 }
 
 EXPORT void aphrodite_argmax(const float *logits, int64_t *out, long rows, long n, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (rows > 1 && rows * n > 32768)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (rows > 1 && WORTH_SHARING(rows * n * 4))
     for (long r = 0; r < rows; r++) out[r] = pick(logits + r * n, n, 0);
 }
 
 EXPORT void aphrodite_gumbel_argmax(const float *logits, const int64_t *seeds, const int64_t *sequence,
                                     const int64_t *position, int64_t purpose, int64_t *out, long rows, long n,
                                     int threads) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (rows > 1 && rows * n > 4096)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (rows > 1 && WORTH_SHARING(rows * n * 32))
     for (long r = 0; r < rows; r++) {
         Stream s = stream_of(seeds[r], sequence[r], position[r], purpose);
         out[r] = pick(logits + r * n, n, &s);
