@@ -48,7 +48,7 @@ def _header(plan: aphrodite.MemoryPlan, seconds: float) -> None:
     million = plan.num_parameters / 1e6
     lines = (
         f"model    {plan.model}: {million:.1f} million parameters, {plan.dtype} on {plan.device}, "
-        f"loaded in {seconds:.1f} s",
+        f"ready after {seconds:.1f} s",
         f"memory   {terminal.size(plan.weight_bytes)} of weights, {terminal.size(plan.kv_bytes)} of KV cache, "
         f"at most {terminal.size(plan.activation_bytes)} while it works",
         f"context  {plan.max_model_len:,} tokens",
