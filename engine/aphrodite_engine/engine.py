@@ -10,15 +10,23 @@ import numpy as np
 import torch
 
 from aphrodite_engine.constraints.stop import StopStrings
+from aphrodite_engine.errors import ModelError
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import Logprob, PositionLogprobs, Timing, TokenEvent
 from aphrodite_engine.request import FinishReason, Request, Sequence
 from aphrodite_engine.runner import ChunkResult, Runner
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.logprobs import TopLogprobs
+from aphrodite_engine.sampling.pipeline import Drawn
 from aphrodite_engine.sampling.steps import uses_history
 from aphrodite_engine.scheduler import Scheduler
 from aphrodite_engine.tokenizer import Detokenizer, Tokenizer, incremental_detokenizer
+from aphrodite_kernels.sample import NOTHING
+
+_NO_LOGITS = (
+    "the model gave no usable logits: every one is NaN or -inf. Its weights may be damaged, or float16 too narrow for "
+    "it (try dtype=bfloat16 or float32)"
+)
 
 
 @dataclass(eq=False)
@@ -70,6 +78,7 @@ class Engine:
         self.eos_token_ids = eos_token_ids
         self._jobs: dict[str, _Job] = {}
         self._texts: dict[Sequence, _Text] = {}
+        self._in_step: list[str] = []
 
     @property
     def has_work(self) -> bool:
@@ -80,15 +89,17 @@ class Engine:
         return request_id in self._jobs
 
     def add(self, request: Request) -> None:
-        """Queue a checked request."""
+        """Queue a checked request; where that fails, it leaves nothing behind."""
         root = root_hash(self.model_key, request.cache_salt)
         count = 1 if request.pooling else request.params.n
         sequences = [Sequence(request, index, root) for index in range(count)]
-        self._jobs[request.request_id] = _Job(request, time.perf_counter(), sequences, count)
-        for sequence in sequences:
-            if uses_history(request.params):
+        if uses_history(request.params):
+            for sequence in sequences:
                 sequence.history = TokenHistory(self.vocab_size, request.prompt_token_ids, (), self.runner.device)
-            self._texts[sequence] = self._new_text(request)
+        texts = {sequence: self._new_text(request) for sequence in sequences}
+        self._jobs[request.request_id] = _Job(request, time.perf_counter(), sequences, count)
+        self._texts |= texts
+        for sequence in sequences:
             self.scheduler.add(sequence)
 
     def abort(self, request_id: str) -> list[TokenEvent]:
@@ -98,19 +109,20 @@ class Engine:
             return []
         return [self._finish(job, sequence, _End("abort")) for sequence in job.sequences if sequence in self._texts]
 
-    def drop_all(self) -> list[str]:
-        """Forget every request (after a failed step), free all blocks; returns the ids that were lost."""
-        lost = list(self._jobs)
-        for sequence in list(self._texts):
-            self.scheduler.finish(sequence)
-        self._jobs.clear()
-        self._texts.clear()
-        return lost
+    def fail_step(self, error: BaseException) -> list[TokenEvent]:
+        """After step() raised: end, with this error, the requests that took part in it. The others go on."""
+        return [event for request_id in self._in_step for event in self._fail(request_id, error)]
+
+    def fail_all(self, error: BaseException) -> list[TokenEvent]:
+        """End every request with this error."""
+        return [event for request_id in list(self._jobs) for event in self._fail(request_id, error)]
 
     @torch.inference_mode()
     def step(self) -> list[TokenEvent]:
         """One step for everyone; returns its news."""
+        self._in_step = list(self._jobs)
         chunks = self.scheduler.schedule()
+        self._in_step = list(dict.fromkeys(chunk.sequence.request.request_id for chunk in chunks))
         if not chunks:
             if self.has_work:
                 raise RuntimeError("the scheduler found nothing to run although requests wait")
@@ -129,21 +141,24 @@ class Engine:
 
     def _digest(self, result: ChunkResult) -> list[TokenEvent]:
         sequence = result.chunk.sequence
+        if sequence not in self._texts:
+            return []  # a sibling failed a moment ago, and with it the request
         job = self._jobs[sequence.request.request_id]
         if sequence.request.pooling is not None:
             return self._digest_embedding(job, result)
         if sequence.request.params.prompt_logprobs is not None and sequence.index == 0:
             self._collect_prompt_logprobs(job, result)
-        return [] if result.drawn is None else [self._digest_token(job, sequence, result)]
+        if result.drawn is None:
+            return []
+        if result.drawn.token_id == NOTHING:
+            return self._fail(sequence.request.request_id, ModelError(_NO_LOGITS))
+        return [self._digest_token(job, sequence, result.drawn)]
 
-    def _digest_token(self, job: _Job, sequence: Sequence, result: ChunkResult) -> TokenEvent:
-        assert result.drawn is not None
-        token_id = result.drawn.token_id
-        first = job.first_token is None
-        if first:
+    def _digest_token(self, job: _Job, sequence: Sequence, drawn: Drawn) -> TokenEvent:
+        token_id, logprobs = drawn.token_id, drawn.logprobs
+        if job.first_token is None:
             job.first_token = time.perf_counter()
         sequence.append(token_id)
-        logprobs = result.drawn.logprobs
         positions = None if logprobs is None else (self._position(token_id, logprobs),)
         text, end = self._advance_text(sequence, token_id)
         if end.reason is not None:
@@ -213,6 +228,15 @@ class Engine:
             timing=_timing(job),
         )
 
+    def _fail(self, request_id: str, error: BaseException) -> list[TokenEvent]:
+        job = self._jobs.pop(request_id, None)
+        if job is None:
+            return []
+        for sequence in job.sequences:
+            if self._texts.pop(sequence, None) is not None:
+                self.scheduler.finish(sequence)
+        return [TokenEvent(request_id, 0, job.request.seed, finish_reason="error", error=error)]
+
     def _flush(self, state: _Text, sequence: Sequence) -> str:
         """Text held back as an incomplete character or as the start of a stop string that never came."""
         assert state.detokenizer is not None
@@ -229,7 +253,8 @@ class Engine:
 
     def _position(self, token_id: int, found: TopLogprobs) -> PositionLogprobs:
         position = {token_id: Logprob(found.logprob, found.rank, self._token_text(token_id))}
-        for rank, (other, logprob) in enumerate(found.top, start=1):
+        for other, logprob in found.top:
+            rank = 1 + sum(better > logprob for _, better in found.top)
             position.setdefault(other, Logprob(logprob, rank, self._token_text(other)))
         return position
 

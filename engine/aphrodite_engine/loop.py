@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,6 +43,7 @@ class EngineLoop:
     def __init__(self, engine: Engine) -> None:
         self._inbox: queue.SimpleQueue[_Submit | _Abort | _Stop] = queue.SimpleQueue()
         self._closed = False
+        self._closing = threading.Lock()
         self._thread = threading.Thread(target=_run, args=(engine, self._inbox), name="aphrodite-engine", daemon=True)
         self._thread.start()
 
@@ -51,9 +53,10 @@ class EngineLoop:
         Raises:
             EngineClosedError: after close().
         """
-        if self._closed:
-            raise EngineClosedError("this engine was closed; create a new LLM")
-        self._inbox.put(_Submit(request, sink))
+        with self._closing:  # behind a _Stop nobody would answer
+            if self._closed:
+                raise EngineClosedError("this engine was closed; create a new LLM")
+            self._inbox.put(_Submit(request, sink))
 
     def abort(self, request_id: str) -> None:
         """End a request before the next step; its sink gets one last event for each unfinished sequence."""
@@ -61,9 +64,10 @@ class EngineLoop:
 
     def stop(self) -> None:
         """End the thread; requests still running get an error event. May be called twice."""
-        if not self._closed:
-            self._closed = True
-            self._inbox.put(_Stop())
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._inbox.put(_Stop())
         if self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -74,20 +78,43 @@ def _run(engine: Engine, inbox: queue.SimpleQueue[_Submit | _Abort | _Stop]) -> 
     while True:
         for command in _commands(inbox, wait=not engine.has_work):
             if isinstance(command, _Stop):
-                _fail_all(engine, sinks, EngineClosedError("the engine was closed while this request ran"))
+                closed = EngineClosedError("the engine was closed while this request ran")
+                _deliver(engine.fail_all(closed), sinks, engine)
                 return
             if isinstance(command, _Submit):
-                sinks[command.request.request_id] = command.sink
-                engine.add(command.request)
+                _submit(command, sinks, engine)
             else:
                 _deliver(engine.abort(command.request_id), sinks, engine)
         try:
             events = engine.step()
         except Exception as error:  # the thread's outermost loop: the step's requests fail, the engine goes on
             logger.error("a step failed; its requests end with this error: %r", error)
-            _fail_all(engine, sinks, error)
-        else:
-            _deliver(events, sinks, engine)
+            events = engine.fail_step(_detached(error))
+        _deliver(events, sinks, engine)
+
+
+def _submit(command: _Submit, sinks: dict[str, Sink], engine: Engine) -> None:
+    request = command.request
+    try:
+        engine.add(request)
+    except Exception as error:  # again the outermost loop: one request that cannot start must not end the others
+        logger.error("%s could not start: %r", request.request_id, error)
+        command.sink(TokenEvent(request.request_id, 0, request.seed, finish_reason="error", error=_detached(error)))
+    else:
+        sinks[request.request_id] = command.sink
+
+
+def _detached(error: BaseException) -> BaseException:
+    """The error with its traceback as a note instead of frames.
+
+    Frames would keep the model in memory for as long as somebody keeps the error, as a notebook does (sys.last_value).
+    """
+    lines = "".join(traceback.format_exception(error))
+    step: BaseException | None = error
+    while step is not None:
+        step.__traceback__, step = None, step.__cause__ or step.__context__
+    error.add_note(f"In the engine's thread:\n{lines}")
+    return error
 
 
 def _commands(inbox: queue.SimpleQueue[_Submit | _Abort | _Stop], *, wait: bool) -> list[_Submit | _Abort | _Stop]:
@@ -105,10 +132,3 @@ def _deliver(events: list[TokenEvent], sinks: dict[str, Sink], engine: Engine) -
     for request_id in {event.request_id for event in events if event.finish_reason is not None}:
         if not engine.is_running(request_id):
             del sinks[request_id]
-
-
-def _fail_all(engine: Engine, sinks: dict[str, Sink], error: BaseException) -> None:
-    engine.drop_all()
-    for request_id, sink in sinks.items():
-        sink(TokenEvent(request_id, 0, 0, finish_reason="error", error=error))
-    sinks.clear()

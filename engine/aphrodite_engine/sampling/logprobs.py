@@ -19,17 +19,23 @@ class TopLogprobs:
 def top_logprobs(logits: torch.Tensor, token_ids: list[int], counts: list[int]) -> list[TopLogprobs]:
     """For each row of logits (R, V) float32: logprob (nats) and rank of token_ids[r], and its counts[r] best.
 
-    Impossible tokens (logit -inf) are left out of the best.
+    Of equal ones the lower ids come first; impossible tokens (logit -inf) are left out of the best.
     """
     chosen = torch.tensor(token_ids, dtype=torch.int64, device=logits.device)[:, None]
     logprobs = torch.log_softmax(logits, dim=1)
     own = logprobs.gather(1, chosen)
     ranks = (logprobs > own).sum(1) + 1
-    best = torch.topk(logprobs, max(counts), dim=1) if max(counts) else None
-    rows: list[TopLogprobs] = []
-    for r, count in enumerate(counts):
-        values = best.values[r, :count].tolist() if best else []
-        ids = best.indices[r, :count].tolist() if best else []
-        top = tuple((i, v) for i, v in zip(ids, values, strict=True) if v != float("-inf"))
-        rows.append(TopLogprobs(float(own[r, 0]), int(ranks[r]), top))
-    return rows
+    largest = torch.topk(logprobs, min(max(counts), logits.shape[1]), dim=1).values
+    return [
+        TopLogprobs(float(own[r, 0]), int(ranks[r]), _best(logprobs[r], largest[r, :count]))
+        for r, count in enumerate(counts)
+    ]
+
+
+def _best(logprobs: torch.Tensor, largest: torch.Tensor) -> tuple[tuple[int, float], ...]:
+    """Ids and values of the `largest` of a row. topk's own ids are no use: which of equals it names depends on k."""
+    if not len(largest):
+        return ()
+    ids = ((logprobs >= largest[-1]) & (logprobs > float("-inf"))).nonzero()[:, 0]
+    ids = ids[torch.sort(logprobs[ids], descending=True, stable=True).indices[: len(largest)]]
+    return tuple(zip(ids.tolist(), logprobs[ids].tolist(), strict=True))

@@ -13,7 +13,7 @@ from aphrodite_engine.sampling.constraints import constrain, is_constrained
 from aphrodite_engine.sampling.logprobs import TopLogprobs, top_logprobs
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.steps import STEPS
-from aphrodite_kernels.sample import argmax, gumbel_argmax
+from aphrodite_kernels.sample import NOTHING, argmax, gumbel_argmax
 
 #: Purpose keys of random draws: two draws at one position of one sequence never share numbers.
 PURPOSE_TOKEN = 0
@@ -21,7 +21,7 @@ PURPOSE_TOKEN = 0
 
 @dataclass(frozen=True)
 class Drawn:
-    """A row's next token; `logprobs` when the request asked for them."""
+    """A row's next token, or NOTHING where none was possible; `logprobs` when the request asked for them."""
 
     token_id: int
     logprobs: TopLogprobs | None
@@ -92,7 +92,7 @@ def _report(
     result: dict[int, TopLogprobs] = {}
     for mode, source in (("raw", raw), ("processed", logits)):
         asked = [row.params.logprobs is not None and row.params.logprobs_mode == mode for row in rows]
-        wanted = [r for r, is_asked in enumerate(asked) if is_asked]
+        wanted = [r for r, is_asked in enumerate(asked) if is_asked and token_ids[r] != NOTHING]
         if not wanted or source is None:
             continue
         ids = [token_ids[r] for r in wanted]
