@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from aphrodite_engine.errors import ModelError
@@ -42,7 +43,7 @@ def resolve_model(
 
 
 def _download(model: str, download_dir: str | Path | None, revision: str | None, offline: bool | None) -> Path:
-    # Imported here: 0.3 s that a local folder need not pay, and the hub reads its environment when imported.
+    # Imported here: 0.3 s that a local folder need not pay.
     from huggingface_hub import errors, snapshot_download
 
     try:
@@ -51,6 +52,8 @@ def _download(model: str, download_dir: str | Path | None, revision: str | None,
             revision=revision,
             cache_dir=download_dir,
             local_files_only=bool(offline),
+            # The hub's client reads its environment when imported; a notebook may set the endpoint later.
+            endpoint=os.environ.get("HF_ENDPOINT"),
             allow_patterns=list(ALLOWED_FILES),
             ignore_patterns=list(IGNORED_FILES),
         )

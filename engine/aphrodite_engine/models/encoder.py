@@ -21,7 +21,7 @@ import transformers
 from aphrodite_engine.errors import ModelError, ParameterError
 from aphrodite_engine.models.base import LoadOptions, ModelConfig, Pooling
 from aphrodite_engine.models.folder import ModelFolder
-from aphrodite_engine.models.hf_weights import load_pretrained
+from aphrodite_engine.models.pretrained import load_pretrained, read_pretrained_config
 from aphrodite_engine.models.strict import StrictMode
 from aphrodite_engine.weights import open_checkpoint
 
@@ -73,7 +73,7 @@ class TransformersEncoder:
         self.config = config
         self._device, self._first_position = options.device, _first_position(folder)
         transformers.AttentionInterface.register(ATTENTION, text_attention)
-        hf_config = transformers.AutoConfig.from_pretrained(folder.path, local_files_only=True)
+        hf_config = read_pretrained_config(folder)
         hf_config._attn_implementation = ATTENTION
         model_class = transformers.MODEL_MAPPING[type(hf_config)]
         self._model = load_pretrained(

@@ -91,6 +91,8 @@ def obstacle(family: LlamaFamily, config: Mapping[str, Any]) -> str | None:
         return f"rope_type={rope['rope_type']!r}"
     if rope.get("partial_rotary_factor", 1.0) != 1.0:
         return f"partial_rotary_factor={rope['partial_rotary_factor']!r}"
+    if family.head_dim % 8 or family.head_dim > 256:
+        return f"head_dim={family.head_dim}"
     missing = [key for key in ROPE_TYPES[rope["rope_type"]] if rope.get(key) is None]
     return f"rope_type={rope['rope_type']!r} without {', '.join(missing)}" if missing else None
 

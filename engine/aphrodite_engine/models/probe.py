@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -14,9 +15,10 @@ from aphrodite_kernels.kv_store import allocate_kv
 NUM_TOKENS = 40
 _BLOCK_SIZE = 16
 _BLOCKS_EACH = 3
-#: Allowed relative difference of logits. float32 models agree to 1e-6; in half precision roundings add up over
-#: the layers to one or two percent, while a wrong mask or scale moves every token by tens.
-_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+#: How much more than one rounding of the embeddings our roundings may move the logits, and what is always allowed. In
+#: bfloat16 a model of 8 random layers moved by 19 % for one rounding and differed by 18 % from itself in float32.
+_NOISE_FACTOR = 4.0
+_FLOOR = 1e-3
 
 
 def probe_tokens(config: ModelConfig) -> list[int]:
@@ -26,22 +28,42 @@ def probe_tokens(config: ModelConfig) -> list[int]:
     return torch.randint(0, config.vocab_size, (count,), generator=generator).tolist()
 
 
-def check_faithful(model: Decoder, eager: torch.Tensor, options: LoadOptions) -> None:
-    """Compare the model with `eager` (its own logits of the probe tokens), and with itself chunked and in a batch.
+@contextlib.contextmanager
+def disturbed(embedding: torch.nn.Module, size: float) -> Iterator[None]:
+    """Multiply what the embedding gives by 1 + size * noise, to see how much a model makes of a rounding."""
+    generator = torch.Generator().manual_seed(0)
+
+    def disturb(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn(output.shape, generator=generator).to(output.device)
+        return (output.float() * (1 + size * noise)).to(output.dtype)
+
+    hook = embedding.register_forward_hook(disturb)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def check_faithful(model: Decoder, eager: torch.Tensor, shaken: torch.Tensor, options: LoadOptions) -> None:
+    """Compare the model with its own eager forward, and with itself chunked and in a batch.
+
+    Args:
+        eager: the model's own logits of the probe tokens.
+        shaken: the same after a disturbance of the embeddings as large as one rounding.
 
     Raises:
         UnsupportedModelError: they differ, so the model has something that our path does not carry.
     """
     run = _Run(model, options)
-    tokens = probe_tokens(model.config)
+    tokens, allowed = probe_tokens(model.config), max(_FLOOR, _NOISE_FACTOR * _difference(shaken, eager))
     alone = run.step((tokens, 0, len(tokens), 0))[0]
     error = _difference(alone, eager)
-    if not error <= _TOLERANCE[options.dtype]:
-        raise _refusal(model.config, f"its own forward differs by {error:.1%}")
+    if not error <= allowed:
+        raise _refusal(model.config, f"its own forward differs by {error:.1%}, roundings explain {allowed:.1%}")
     again = _in_another_batch(run, tokens)
     if options.determinism == "strict" and not torch.equal(alone, again):
         raise _refusal(model.config, "a token's bits depend on its batch; determinism='fast' allows that")
-    if not _difference(alone, again) <= _TOLERANCE[options.dtype]:
+    if not _difference(alone, again) <= allowed:
         raise _refusal(model.config, "it keeps state between tokens that is not in its attention")
 
 

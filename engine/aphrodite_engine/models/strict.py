@@ -39,11 +39,10 @@ class StrictMode(TorchFunctionMode):
     def over(cls, model: torch.nn.Module) -> StrictMode:
         """A mode that holds every linear layer of the model."""
         mode = cls()
-        for module in model.modules():
-            if isinstance(module, torch.nn.Linear):
-                mode.hold(module.weight)  # type: ignore[arg-type]
-            elif isinstance(module, Conv1D):
-                mode.hold(module.weight, transposed=True)
+        layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear | Conv1D)]
+        # The largest first: a weight is there twice while it is packed, and freed memory is reused by smaller ones.
+        for layer in sorted(layers, key=lambda layer: layer.weight.numel(), reverse=True):
+            mode.hold(layer.weight, transposed=isinstance(layer, Conv1D))  # type: ignore[arg-type]
         return mode
 
     def hold(self, weight: torch.nn.Parameter, transposed: bool = False) -> None:

@@ -17,13 +17,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import UnsupportedModelError
+from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import KVLayerSpec, KVTensors, LoadOptions, ModelConfig
 from aphrodite_engine.models.experts import EXPERTS, is_experts, pack_experts, strict_experts
 from aphrodite_engine.models.folder import ModelFolder
-from aphrodite_engine.models.hf_weights import load_pretrained
 from aphrodite_engine.models.llama_family import FAST_ARCHITECTURES
 from aphrodite_engine.models.paged import ATTENTION, PagedStep, ShapeProbe, StepHolder, paged_attention
-from aphrodite_engine.models.probe import check_faithful, probe_tokens
+from aphrodite_engine.models.pretrained import load_pretrained, one_line, read_pretrained_config
+from aphrodite_engine.models.probe import check_faithful, disturbed, probe_tokens
 from aphrodite_engine.models.strict import StrictMode
 
 
@@ -72,9 +73,10 @@ class UniversalDecoder:
         self._holder.attach(self._body)
         # logits() runs the model's own head, whatever it scales or caps, on hidden states that are already there.
         setattr(model, model.base_model_prefix, _Shortcut(self._body))
-        eager = self._eager_logits(options.device)
+        eager, shaken = self._eager_logits(0.0), self._eager_logits(torch.finfo(options.dtype).eps / 2)
         self._strict = self._make_strict() if options.determinism == "strict" else None
-        check_faithful(self, eager, options)
+        return_to_system(options.device)  # holes that merging and packing left in the heap: a tenth of the model
+        check_faithful(self, eager, shaken, options)
 
     @torch.inference_mode()
     def forward(self, batch: Batch, kv: KVTensors) -> torch.Tensor:
@@ -91,19 +93,21 @@ class UniversalDecoder:
 
     def _make_strict(self) -> StrictMode:
         """Pack the weights, after which the model runs only within the mode."""
+        strict = StrictMode.over(self._model)
         for module in filter(is_experts, self._model.modules()):
             pack_experts(module)
         _use_experts(self._model, EXPERTS)
-        return StrictMode.over(self._model)
+        return strict
 
     @torch.inference_mode()
-    def _eager_logits(self, device: torch.device) -> torch.Tensor:
-        """Logits of the probe tokens by the model's own attention and modules."""
-        tokens = torch.tensor([probe_tokens(self.config)], device=device)
-        positions = torch.arange(tokens.shape[1], device=device)[None]
+    def _eager_logits(self, disturbance: float) -> torch.Tensor:
+        """Logits of the probe tokens by the model's own attention and modules, their embeddings disturbed this much."""
+        tokens = torch.tensor([probe_tokens(self.config)], device=self._model.device)
+        positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
         self._model.set_attn_implementation("eager")
         _use_experts(self._model, "eager")
-        logits = self._model(**_inputs(tokens, positions)).logits[0].float()
+        with disturbed(self._body.get_input_embeddings(), disturbance):
+            logits = self._model(**_inputs(tokens, positions)).logits[0].float()
         self._model.set_attn_implementation(ATTENTION)
         return logits
 
@@ -132,12 +136,7 @@ def _transformers_config(folder: ModelFolder) -> Any:
             f"{', '.join(FAST_ARCHITECTURES)}; BERT and RoBERTa encoders; and, where their attention allows it, "
             f"transformers {transformers.__version__}'s causal models: {', '.join(sorted(set(known)))}"
         )
-    try:
-        return transformers.AutoConfig.from_pretrained(
-            folder.path, local_files_only=True, trust_remote_code=folder.trust_remote_code
-        )
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise UnsupportedModelError(f"{folder.config_file}: transformers can't read it: {error}") from error
+    return read_pretrained_config(folder)
 
 
 def _meta_model(folder: ModelFolder, config: Any) -> Any:
@@ -149,10 +148,10 @@ def _meta_model(folder: ModelFolder, config: Any) -> Any:
             model = transformers.AutoModelForCausalLM.from_config(
                 config, attn_implementation=ATTENTION, trust_remote_code=folder.trust_remote_code
             )
-    except (KeyError, ValueError, TypeError) as error:  # a model that looks its attention up in a table of its own
-        raise UnsupportedModelError(f"{folder.architecture} can't run here: no attention {error}") from error
+    except (KeyError, ValueError, TypeError) as error:  # KeyError: it looks attention up in a table of its own
+        raise _refusal(folder, f"transformers can't build it with our attention: {one_line(error)}") from error
     if model.base_model is model:
-        raise UnsupportedModelError(f"{folder.architecture} can't run here: its body and its head are one module")
+        raise _refusal(folder, "its body and its head are one module")
     _use_experts(model, EXPERTS)
     return model.eval()
 
@@ -164,10 +163,9 @@ def _attention_layers(folder: ModelFolder, model: Any) -> tuple[KVLayerSpec, ...
     try:
         model.base_model(**_inputs(tokens, tokens))
     except (TypeError, ValueError, RuntimeError, AttributeError, UnsupportedModelError) as error:
-        reason = str(error).split("\n")[0]
-        raise UnsupportedModelError(f"{folder.architecture} can't run here: {reason}") from error
+        raise _refusal(folder, one_line(error)) from error
     if not probe.kv_layers:
-        raise UnsupportedModelError(f"{folder.architecture} can't run here: its attention never calls ours")
+        raise _refusal(folder, "its attention never calls ours")
     return tuple(probe.kv_layers)
 
 
@@ -176,7 +174,7 @@ def _max_position(folder: ModelFolder, config: Any) -> int:
     original length, so that is where it ends here."""
     limit = getattr(config, "max_position_embeddings", None)
     if type(limit) is not int or limit < 1:
-        raise UnsupportedModelError(f"{folder.architecture} can't run here: no max_position_embeddings")
+        raise _refusal(folder, "no max_position_embeddings")
     rope = getattr(config, "rope_parameters", None) or {}
     for part in (rope, *(value for value in rope.values() if isinstance(value, dict))):
         if part.get("rope_type") == "longrope":
@@ -195,3 +193,7 @@ def _use_experts(model: Any, implementation: str) -> None:
     for module in model.modules():
         if is_experts(module):
             module.config._experts_implementation = implementation
+
+
+def _refusal(folder: ModelFolder, reason: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"{folder.architecture} can't run here: {reason}")

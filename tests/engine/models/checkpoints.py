@@ -82,10 +82,17 @@ ENCODERS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def write_checkpoint(folder: Path, kind: str, *, dtype: torch.dtype = torch.float32, std: float = 0.2) -> Path:
+def write_checkpoint(
+    folder: Path,
+    kind: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    std: float = 0.2,
+    changes: Mapping[str, Any] | None = None,
+) -> Path:
     """A model of `kind` with seeded weights of this spread, wide enough that greedy choices are not near ties."""
-    name, changes = {**FAST, **UNIVERSAL, **REFUSED, **ENCODERS}[kind]
-    config = getattr(transformers, name)(**(_SMALL | changes))
+    name, own = {**FAST, **UNIVERSAL, **REFUSED, **ENCODERS}[kind]
+    config = getattr(transformers, name)(**{**_SMALL, **own, **(changes or {})})
     torch.manual_seed(7)
     auto = transformers.AutoModel if kind in ENCODERS else transformers.AutoModelForCausalLM
     model = auto.from_config(config, dtype=dtype)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from tests.engine.models.checkpoints import ENCODERS
-from tests.engine.models.conftest import Checkpoint
-from tests.engine.models.harness import CPU, prompt
 
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.models.base import Encoder, LoadOptions, Pooling
 from aphrodite_engine.models.registry import load_encoder, read_model_config
+from tests.engine.models.checkpoints import ENCODERS
+from tests.engine.models.conftest import Checkpoint
+from tests.engine.models.harness import CPU, prompt
 
 TEXTS = [prompt(length, seed=length) for length in (1, 17, 40, 3, 40, 8)]
 POOLINGS: list[Pooling] = ["mean", "cls", "last"]

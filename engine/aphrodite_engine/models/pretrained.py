@@ -1,8 +1,9 @@
-"""Our checked reading of safetensors as the source from which transformers fills a model."""
+"""transformers' configurations and models from a checked folder, filled from our own reading of safetensors."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 
 from aphrodite_engine.errors import ModelError
 from aphrodite_engine.models.base import LoadOptions
+from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.weights import TensorReader, open_checkpoint
+
+_NO_THREADS = "HF_DEACTIVATE_ASYNC_LOAD"
 
 
 class LazyTensor:
@@ -24,6 +29,26 @@ class LazyTensor:
 
     def __getitem__(self, index: Any) -> torch.Tensor:
         return self._reader.take(self._name, self.shape)[index]
+
+
+def read_pretrained_config(folder: ModelFolder) -> Any:
+    """transformers' configuration of the folder.
+
+    Raises:
+        ModelError: transformers does not know the model type, or a setting has the wrong type.
+    """
+    try:
+        return transformers.AutoConfig.from_pretrained(
+            folder.path, local_files_only=True, trust_remote_code=folder.trust_remote_code
+        )
+    except (ValueError, TypeError, KeyError, OSError, StrictDataclassError) as error:
+        raise ModelError(f"{folder.config_file}: transformers can't read it: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """An error's text without line breaks, short enough to stand in another's."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def load_pretrained(
@@ -51,10 +76,13 @@ def load_pretrained(
         for name, entry in checkpoint.tensors.items()
         if unused is None or not unused.search(name)
     }
-    with _without_progress_bar():
-        model, report = model_class.from_pretrained(
-            None, config=config, state_dict=state, dtype=options.dtype, output_loading_info=True, **model_arguments
-        )
+    with _quiet_and_one_by_one():
+        try:
+            model, report = model_class.from_pretrained(
+                None, config=config, state_dict=state, dtype=options.dtype, output_loading_info=True, **model_arguments
+            )
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{folder}: transformers can't load it: {one_line(error)}") from error
     _check(folder, report)
     if options.dtype == torch.float16:
         _check_range(folder, model)
@@ -62,17 +90,21 @@ def load_pretrained(
 
 
 @contextlib.contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Progress is reported through LoadOptions; transformers' bar would be drawn beside it."""
+def _quiet_and_one_by_one() -> Iterator[None]:
+    """No bar beside LoadOptions.progress, and no threads that read ahead of what is in use: with a mixture of experts,
+    whose weights are merged while they load, those took 0.7 times the model on top."""
     logging = transformers.utils.logging
-    if not logging.is_progress_bar_enabled():
-        yield
-        return
+    with_bar, threads = logging.is_progress_bar_enabled(), os.environ.get(_NO_THREADS)
     logging.disable_progress_bar()
+    os.environ[_NO_THREADS] = "1"
     try:
         yield
     finally:
-        logging.enable_progress_bar()
+        if with_bar:
+            logging.enable_progress_bar()
+        del os.environ[_NO_THREADS]
+        if threads is not None:
+            os.environ[_NO_THREADS] = threads
 
 
 def _check(folder: Path, report: dict[str, Any]) -> None:
