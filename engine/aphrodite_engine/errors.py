@@ -30,7 +30,7 @@ class ContextOverflowError(ParameterError):
             "prompt",
             f"{num_tokens} tokens",
             f"at most {max_model_len - 1} prompt tokens fit max_model_len={max_model_len} with one output token; "
-            "shorten the prompt or raise max_model_len",
+            "shorten the prompt, or raise max_model_len if the model was made for more",
         )
         self.num_tokens, self.max_model_len = num_tokens, max_model_len
 
