@@ -56,7 +56,10 @@ def check_faithful(model: Decoder, eager: torch.Tensor, shaken: torch.Tensor, op
     """
     run = _Run(model, options)
     tokens, allowed = probe_tokens(model.config), max(_FLOOR, _NOISE_FACTOR * _difference(shaken, eager))
-    alone = run.step((tokens, 0, len(tokens), 0))[0]
+    try:
+        alone = run.step((tokens, 0, len(tokens), 0))[0]
+    except UnsupportedModelError as error:
+        raise _refusal(model.config, str(error)) from error
     error = _difference(alone, eager)
     if not error <= allowed:
         raise _refusal(model.config, f"its own forward differs by {error:.1%}, roundings explain {allowed:.1%}")

@@ -69,10 +69,11 @@ class UniversalDecoder:
         model_class = type(_meta_model(folder, hf_config))
         hf_config._attn_implementation = ATTENTION
         model = load_pretrained(model_class, hf_config, folder.path, options)
-        self._model, self._body, self._holder = model, model.base_model, StepHolder()
+        self._model, self._body, self._holder = model, model.get_decoder(), StepHolder()
         self._holder.attach(self._body)
         # logits() runs the model's own head, whatever it scales or caps, on hidden states that are already there.
-        setattr(model, model.base_model_prefix, _Shortcut(self._body))
+        place = next(name for name, module in model.named_modules() if module is self._body)
+        model.set_submodule(place, _Shortcut(self._body))
         eager, shaken = self._eager_logits(0.0), self._eager_logits(torch.finfo(options.dtype).eps / 2)
         self._strict = self._make_strict() if options.determinism == "strict" else None
         return_to_system(options.device)  # holes that merging and packing left in the heap: a tenth of the model
@@ -150,7 +151,9 @@ def _meta_model(folder: ModelFolder, config: Any) -> Any:
             )
     except (KeyError, ValueError, TypeError) as error:  # KeyError: it looks attention up in a table of its own
         raise _refusal(folder, f"transformers can't build it with our attention: {one_line(error)}") from error
-    if model.base_model is model:
+    if type(model).__name__ != folder.architecture:
+        raise _refusal(folder, f"its model_type {config.model_type!r} is that of {type(model).__name__}")
+    if model.get_decoder() is model:
         raise _refusal(folder, "its body and its head are one module")
     _use_experts(model, EXPERTS)
     return model.eval()
@@ -159,9 +162,10 @@ def _meta_model(folder: ModelFolder, config: Any) -> Any:
 def _attention_layers(folder: ModelFolder, model: Any) -> tuple[KVLayerSpec, ...]:
     """The cache that each attention layer needs, in the order in which the layers call our attention."""
     probe, tokens = ShapeProbe(), torch.zeros(1, 4, dtype=torch.int64, device="meta")
-    StepHolder(probe).attach(model.base_model)
+    body = model.get_decoder()
+    StepHolder(probe).attach(body)
     try:
-        model.base_model(**_inputs(tokens, tokens))
+        body(**_inputs(tokens, tokens))
     except (TypeError, ValueError, RuntimeError, AttributeError, UnsupportedModelError) as error:
         raise _refusal(folder, one_line(error)) from error
     if not probe.kv_layers:

@@ -66,6 +66,7 @@ UNIVERSAL: Mapping[str, tuple[str, dict[str, Any]]] = {
     "qwen3_moe": ("Qwen3MoeConfig", {"head_dim": 16, **_EXPERTS, "norm_topk_prob": True}),
     "mixtral": ("MixtralConfig", {"num_local_experts": 4, "sliding_window": None}),
     "stablelm": ("StableLmConfig", {}),
+    "opt": ("OPTConfig", {"ffn_dim": 96, "word_embed_proj_dim": 64}),
 }  # fmt: skip
 #: Causal models whose attention is not transformers' interface, or has terms that ours lacks.
 REFUSED: Mapping[str, tuple[str, dict[str, Any]]] = {

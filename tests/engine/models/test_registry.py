@@ -98,6 +98,7 @@ def test_settings_that_can_not_be_right_are_refused(
     ("kind", "changes", "message"),
     [
         ("gemma2", {"hidden_size": "64"}, "transformers can't read it"),
+        ("gpt2", {"architectures": ["OPTForCausalLM"]}, "its model_type 'gpt2' is that of GPT2LMHeadModel"),
         ("gpt2", {"n_head": 7}, "GPT2LMHeadModel can't run here: transformers can't build it"),
         ("gemma2", {"head_dim": 12}, r"can't run here: heads of size query 12, key 12, value 12; ours are"),
         ("llama", {"head_dim": 12}, r"can't run here: heads of size query 12"),
