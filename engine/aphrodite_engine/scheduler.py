@@ -27,7 +27,11 @@ class Chunk:
 
 
 class Scheduler:
-    """Two queues, `waiting` and `running`, both in order of (priority, arrival)."""
+    """Two queues, `waiting` and `running`, both in order of (priority, arrival).
+
+    Attributes:
+        num_preemptions: how often a running sequence has had to give its blocks back, since the engine started.
+    """
 
     def __init__(self, pool: BlockPool, max_num_batched_tokens: int, max_num_seqs: int, prefix_caching: bool) -> None:
         self.pool = pool
@@ -36,6 +40,7 @@ class Scheduler:
         self.prefix_caching = prefix_caching
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
+        self.num_preemptions = 0
 
     def add(self, sequence: Sequence) -> None:
         sequence.status = Status.WAITING
@@ -153,6 +158,7 @@ class Scheduler:
         self.running.remove(sequence)
         self._release(sequence)
         sequence.num_preemptions += 1
+        self.num_preemptions += 1
         self.add(sequence)
 
     def _release(self, sequence: Sequence) -> None:
