@@ -55,6 +55,10 @@ class Admission:
         if room_for > self.max_model_len:
             raise ContextOverflowError(len(ids), self.max_model_len)
         self._check_ids_of(params)
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise ParameterError("priority", priority, "an integer; lower runs first")
+        if not isinstance(cache_salt, str):
+            raise ParameterError("cache_salt", cache_salt, "a string")
         number = next(self._numbers)
         return Request(
             request_id=f"req-{number}",
@@ -72,7 +76,7 @@ class Admission:
         if isinstance(prompt, str):
             ids = self._tokenizer_for(prompt).encode(prompt, add_special_tokens)
         else:
-            ids = self._checked_ids(prompt)
+            ids = self.checked_ids("prompt", prompt)
         if not ids:
             raise ParameterError("prompt", prompt, "at least one token (this model adds none of its own)")
         return ids
@@ -82,12 +86,14 @@ class Admission:
             raise ParameterError("prompt", prompt, "a list of token ids, since this model folder has no tokenizer")
         return self.tokenizer
 
-    def _checked_ids(self, prompt: Any) -> list[int]:
-        if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
-            raise ParameterError("prompt", prompt, "a string or a list of token ids")
-        for place, token_id in enumerate(prompt):
-            self._check_id(f"prompt[{place}]", token_id)
-        return list(prompt)
+    def checked_ids(self, name: str, token_ids: Any) -> list[int]:
+        """The ids as a list; anything that is not an id of the vocabulary is refused."""
+        if not isinstance(token_ids, Sequence) or isinstance(token_ids, (str, bytes)):
+            expected = "a string or a list of token ids" if name == "prompt" else "a list of token ids"
+            raise ParameterError(name, token_ids, expected)
+        for place, token_id in enumerate(token_ids):
+            self._check_id(f"{name}[{place}]", token_id)
+        return list(token_ids)
 
     def _check_id(self, name: str, token_id: Any) -> None:
         good = isinstance(token_id, int) and not isinstance(token_id, bool)

@@ -49,6 +49,7 @@ class ChatTemplate:
     def render(
         self,
         messages: Sequence[Message],
+        /,
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
@@ -57,16 +58,18 @@ class ChatTemplate:
         """The conversation as text (special tokens included, so encode it without adding more).
 
         Raises:
-            ChatTemplateError: a message without role or content, or one the template refuses.
+            ChatTemplateError: a message without role or content, or one the template refuses; a name of
+                `template_kwargs` that would replace the messages or the special tokens.
         """
         if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)) or not messages:
             raise ChatTemplateError(f"messages must be a list of at least one message, got {messages!r:.80}")
         checked = [_check(message, index) for index, message in enumerate(messages)]
-        # The caller's own names come first, so that they cannot replace ours.
-        values = template_kwargs | self._tokens
+        values: dict[str, Any] = self._tokens | {"messages": checked}
+        for name in values.keys() & template_kwargs:
+            raise ChatTemplateError(f"template argument {name!r} is the engine's own and cannot be given")
         try:
             return self._template.render(
-                values, messages=checked, tools=tools, add_generation_prompt=add_generation_prompt
+                values | template_kwargs, tools=tools, add_generation_prompt=add_generation_prompt
             )
         except _TEMPLATE_FAILURES as error:
             reason = str(error) or type(error).__name__

@@ -58,8 +58,12 @@ class EngineConfig:
             raise ParameterError("determinism", self.determinism, "'strict' or 'fast'")
         if self.quantization is not None:
             raise ParameterError("quantization", self.quantization, "no quantisation is supported yet; leave it out")
-        if not 0.0 < self.gpu_memory_utilization <= 1.0:
-            raise ParameterError("gpu_memory_utilization", self.gpu_memory_utilization, "above 0 up to 1")
+        share = self.gpu_memory_utilization
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.0 < share <= 1.0:
+            raise ParameterError("gpu_memory_utilization", share, "a number above 0 up to 1")
+        for name in ("trust_remote_code", "enable_prefix_caching", "enforce_eager"):
+            if not isinstance(getattr(self, name), bool):
+                raise ParameterError(name, getattr(self, name), "True or False")
         for name, low in (("max_num_batched_tokens", 1), ("max_num_seqs", 1)):
             _at_least(name, getattr(self, name), low)
         for name, low in (("max_model_len", 2), ("kv_cache_memory", 1), ("seed", 0)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from aphrodite_engine.models.base import Encoder, ModelConfig, Pooling
+from aphrodite_engine.weights import read_json
 
 #: Tokens encoded at once; short texts share a call, and an interrupt waits for one call at most.
 TOKENS_PER_CALL = 4096
@@ -16,9 +16,9 @@ TOKENS_PER_CALL = 4096
 
 def default_pooling(facts: ModelConfig) -> Pooling:
     """What sentence-transformers' 1_Pooling/config.json names, else mean for encoders and last for decoders."""
-    file = facts.folder / "1_Pooling" / "config.json"
-    if file.exists():
-        settings = json.loads(file.read_text(encoding="utf-8"))
+    folder = facts.folder / "1_Pooling"
+    if (folder / "config.json").exists():
+        settings = read_json(folder, "config.json")
         if settings.get("pooling_mode_cls_token"):
             return "cls"
         if settings.get("pooling_mode_lasttoken"):

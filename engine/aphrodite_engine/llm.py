@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from aphrodite_engine.admission import Admission, Prompt
 from aphrodite_engine.chat import ChatTemplate, Message
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
-from aphrodite_engine.errors import EngineClosedError, ParameterError, UnsupportedModelError
+from aphrodite_engine.errors import ChatTemplateError, EngineClosedError, ParameterError, UnsupportedModelError
 from aphrodite_engine.hub import resolve_model
 from aphrodite_engine.loading import Loaded, load
 from aphrodite_engine.loop import EngineLoop
@@ -28,6 +29,7 @@ from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.plan import MemoryPlan, plan_for
 from aphrodite_engine.progress import GenerationProgress, loading_bar
 from aphrodite_engine.request import Request
+from aphrodite_engine.tokenizer import Tokenizer
 
 Params = SamplingParams | Sequence[SamplingParams] | None
 
@@ -83,22 +85,25 @@ class LLM:
         return self._plan.max_model_len
 
     def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of a text."""
-        return self._admission.token_ids(text, add_special_tokens)
+        """Token ids of a text; none for an empty one where the model adds none of its own."""
+        if not isinstance(text, str):
+            raise ParameterError("text", text, "a string")
+        return self._text_tokenizer().encode(text, add_special_tokens)
 
     def detokenize(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         """Text of token ids."""
-        if self._tokenizer is None:
-            raise UnsupportedModelError(f"{self.model} has no tokenizer")
-        return self._tokenizer.decode(token_ids, skip_special_tokens)
+        return self._text_tokenizer().decode(self._admission.checked_ids("token_ids", token_ids), skip_special_tokens)
 
-    def render_chat(self, messages: Sequence[Message], **template: Any) -> str:
+    def render_chat(self, messages: Sequence[Message], /, **template: Any) -> str:
         """A conversation as the prompt text the model sees (tools=..., add_generation_prompt=...)."""
-        if self._tokenizer is None:
-            raise UnsupportedModelError(f"{self.model} has no tokenizer, so it cannot chat")
         if self._chat_template is None:
-            self._chat_template = ChatTemplate(self._tokenizer)
+            self._chat_template = ChatTemplate(self._text_tokenizer())
         return self._chat_template.render(messages, **template)
+
+    def _text_tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise UnsupportedModelError(f"{self.model} has no tokenizer: it takes and gives token ids only")
+        return self._tokenizer
 
     # ---- generation
 
@@ -250,28 +255,46 @@ class LLM:
     # ---- async twins
 
     async def agenerate(
-        self, prompts: Prompt | Sequence[Prompt], sampling_params: Params = None
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling_params: Params = None,
+        *,
+        priority: int = 0,
+        cache_salt: str = "",
     ) -> list[GenerationResult]:
         """generate() that leaves the event loop free; cancelling the task aborts its requests."""
         many = _as_prompts(prompts)
-        requests = self._admit_all(many, sampling_params)
+        requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
         return await self._acollect(requests, [p if isinstance(p, str) else None for p in many])
 
     async def achat(
-        self, messages: Sequence[Message] | Sequence[Sequence[Message]], sampling_params: Params = None, **template: Any
+        self,
+        messages: Sequence[Message] | Sequence[Sequence[Message]],
+        sampling_params: Params = None,
+        *,
+        priority: int = 0,
+        cache_salt: str = "",
+        **template: Any,
     ) -> list[GenerationResult]:
         """chat() that leaves the event loop free."""
         texts = [self.render_chat(conversation, **template) for conversation in _as_conversations(messages)]
-        requests = self._admit_all(texts, sampling_params, add_special_tokens=False)
+        requests = self._admit_all(
+            texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
+        )
         return await self._acollect(requests, texts)
 
-    async def astream(
-        self, prompt: Prompt | Sequence[Message], sampling_params: SamplingParams | None = None, **template: Any
-    ) -> AsyncIterator[TokenEvent]:
+    def astream(
+        self,
+        prompt: Prompt | Sequence[Message],
+        sampling_params: SamplingParams | None = None,
+        *,
+        priority: int = 0,
+        cache_salt: str = "",
+        **template: Any,
+    ) -> AsyncGenerator[TokenEvent]:
         """stream() as an async iterator; cancelling or closing it aborts."""
-        request = self._admit_one(prompt, sampling_params, template)
-        async for event in self._aevents([request]):
-            yield event
+        request = self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
+        return self._aevents([request])
 
     async def aembed(
         self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True
@@ -281,11 +304,12 @@ class LLM:
 
     async def _acollect(self, requests: list[Request], texts: Sequence[str | None]) -> list[GenerationResult]:
         results = {r.request_id: _empty_result(r, text) for r, text in zip(requests, texts, strict=True)}
-        async for event in self._aevents(requests):
-            results[event.request_id].add(event)
+        async with contextlib.aclosing(self._aevents(requests)) as events:
+            async for event in events:
+                results[event.request_id].add(event)
         return list(results.values())
 
-    async def _aevents(self, requests: list[Request]) -> AsyncIterator[TokenEvent]:
+    async def _aevents(self, requests: list[Request]) -> AsyncGenerator[TokenEvent]:
         events: asyncio.Queue[TokenEvent] = asyncio.Queue()
         put = _threadsafe_put(asyncio.get_running_loop(), events)
         loop, unfinished = self._running_loop(), {r.request_id: r.params.n for r in requests}
@@ -337,6 +361,8 @@ class LLM:
         self._running_loop()
         if params is None or isinstance(params, SamplingParams):
             params = [_checked_params(params)] * len(prompts)
+        if not isinstance(params, Sequence):
+            raise ParameterError("sampling_params", params, "a SamplingParams, or a list of one for each prompt")
         if len(params) != len(prompts):
             raise ParameterError(
                 "sampling_params", f"{len(params)} of them", f"one, or one for each of {len(prompts)} prompts"
@@ -396,6 +422,8 @@ def _is_conversation(value: Any) -> bool:
 def _as_conversations(messages: Any) -> list[Sequence[Message]]:
     if _is_conversation(messages) or (isinstance(messages, Sequence) and not messages):
         return [messages]
+    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
+        raise ChatTemplateError(f"messages must be a list of messages, or a list of such lists, got {messages!r:.80}")
     return list(messages)
 
 
@@ -412,7 +440,8 @@ def _checked(event: TokenEvent) -> TokenEvent:
 
 def _threadsafe_put(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[TokenEvent]) -> Callable[[TokenEvent], None]:
     def put(event: TokenEvent) -> None:
-        if not loop.is_closed():
+        # A loop that ended has nobody left to tell; it may end between a question and the call, so it is not asked.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(events.put_nowait, event)
 
     return put

@@ -6,17 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from aphrodite_engine.llm import LLM
 from tests.engine.tiny import write_tiny_llama
-
-# The same examples on every run, so that a red test is red for everybody; `--hypothesis-profile=explore` looks further.
-settings.register_profile(
-    "house", derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile("explore", deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

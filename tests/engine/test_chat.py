@@ -91,10 +91,10 @@ def test_a_template_file_that_is_not_utf8_is_a_model_error(tmp_path: Path) -> No
 
 def test_values_of_the_caller_reach_the_template_but_cannot_replace_ours(tmp_path: Path) -> None:
     source = "{{ style }} {{ messages[0]['content'] }} {{ bos_token }} {{ add_generation_prompt }}"
-    assert rendered(tmp_path, source, style="short", bos_token="evil") == "short hello <s> True"
-    values: dict[str, Any] = {"messages": [{"role": "user", "content": "evil"}]}
-    with pytest.raises(TypeError):
-        rendered(tmp_path, source, **values)
+    assert rendered(tmp_path, source, style="short", self="x") == "short hello <s> True"
+    for name in ("messages", "bos_token", "eos_token", "unk_token", "pad_token"):
+        with pytest.raises(ChatTemplateError, match=f"'{name}' is the engine's own"):
+            rendered(tmp_path, source, **{name: "evil"})
 
 
 def test_add_generation_prompt_and_tools_reach_the_template(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aphrodite_engine.llm import LLM
@@ -28,6 +28,8 @@ from tests.engine.strategies import sampling_params
 from tests.engine.tiny import VOCAB
 
 CONTEXT = 128
+#: Examples run an engine, which a busy machine slows down; that is no reason to fail.
+CHECKED = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 Engines = Callable[..., LLM]
 
 
@@ -119,7 +121,7 @@ def plain(engines: Engines) -> LLM:
 
 
 @given(many=batches(), data=st.data())
-@settings(max_examples=40)
+@settings(CHECKED, max_examples=40)
 def test_in_a_batch_with_others_in_any_order(
     engines: Engines, plain: LLM, many: list[Ask], data: st.DataObject
 ) -> None:
@@ -129,6 +131,7 @@ def test_in_a_batch_with_others_in_any_order(
 
 
 @given(ask=asks(), salt=st.uuids())
+@CHECKED
 def test_with_the_prefix_cached_or_not(engines: Engines, plain: LLM, ask: Ask, salt: Any) -> None:
     expected = alone(plain, ask)
     llm = engines()
@@ -141,7 +144,7 @@ def test_with_the_prefix_cached_or_not(engines: Engines, plain: LLM, ask: Ask, s
 
 @pytest.mark.parametrize("budget", [1, 3, 7, 16, 64])
 @given(many=batches())
-@settings(max_examples=8)
+@settings(CHECKED, max_examples=8)
 def test_with_the_prompt_in_chunks_of_any_size(engines: Engines, plain: LLM, budget: int, many: list[Ask]) -> None:
     assert together(engines(max_num_batched_tokens=budget), many) == [alone(plain, ask) for ask in many]
 
@@ -152,7 +155,7 @@ def test_preempted_and_resumed(engines: Engines, plain: LLM, caching: bool) -> N
     before = preemptions(small)
 
     @given(many=batches(max_tokens=30, ignore_eos=True, stop=None, n=3))
-    @settings(max_examples=10)
+    @settings(CHECKED, max_examples=10)
     def check(many: list[Ask]) -> None:
         assert together(small, many) == [alone(plain, ask) for ask in many]
 
@@ -162,24 +165,26 @@ def test_preempted_and_resumed(engines: Engines, plain: LLM, caching: bool) -> N
 
 
 @given(ask=asks())
+@CHECKED
 def test_streamed_or_not(engines: Engines, plain: LLM, ask: Ask) -> None:
     assert streamed(engines(), ask) == alone(plain, ask)
 
 
 @given(ask=asks(n=5))
+@CHECKED
 def test_the_sequences_of_a_request_do_not_depend_on_how_many_there_are(plain: LLM, ask: Ask) -> None:
     fewer = Ask(ask.prompt, ask.params.with_fields(n=2))
     assert alone(plain, ask).outputs[:2] == alone(plain, fewer).outputs
 
 
 @given(many=batches())
-@settings(max_examples=10)
+@settings(CHECKED, max_examples=10)
 def test_with_another_limit_on_what_runs_at_once(engines: Engines, plain: LLM, many: list[Ask]) -> None:
     assert together(engines(max_num_seqs=2), many) == [alone(plain, ask) for ask in many]
 
 
 @given(ask=asks(longest=40))
-@settings(max_examples=10)
+@settings(CHECKED, max_examples=10)
 def test_a_finished_text_continues_as_it_would_have(plain: LLM, ask: Ask) -> None:
     """A draw is keyed by its position, so ending and going on with the output as prompt changes nothing."""
     params = SamplingParams(seed=ask.params.seed, temperature=ask.params.temperature, ignore_eos=True, max_tokens=12)
@@ -190,7 +195,7 @@ def test_a_finished_text_continues_as_it_would_have(plain: LLM, ask: Ask) -> Non
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @given(many=batches())
-@settings(max_examples=6)
+@settings(CHECKED, max_examples=6)
 def test_in_half_precision_too(engines: Engines, dtype: str, many: list[Ask]) -> None:
     expected = [alone(engines(dtype=dtype, enable_prefix_caching=False), ask) for ask in many]
     assert together(engines(dtype=dtype, max_num_batched_tokens=7), many) == expected
@@ -212,7 +217,7 @@ def test_with_any_number_of_threads(
             monkeypatch.setattr(model, "forward", lambda *args: seen.add(torch.get_num_threads()) or forward(*args))
 
             @given(many=batches())
-            @settings(max_examples=8)
+            @settings(CHECKED, max_examples=8)
             def check(many: list[Ask]) -> None:
                 assert together(llm, many) == [alone(plain, ask) for ask in many]
 
@@ -223,7 +228,7 @@ def test_with_any_number_of_threads(
 
 
 @given(many=batches(vocab=4096, longest=60))
-@settings(max_examples=6)
+@settings(CHECKED, max_examples=6)
 def test_on_the_bundled_model(demo: LLM, chunked_demo: LLM, many: list[Ask]) -> None:
     expected = [alone(chunked_demo, ask) for ask in many]
     assert together(demo, many) == expected

@@ -1,0 +1,54 @@
+"""What tests may see of an LLM's inside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from aphrodite_engine.batch import BatchEntry, build_batch
+from aphrodite_engine.engine import Engine
+from aphrodite_engine.kv_cache import BLOCK_SIZE
+from aphrodite_engine.llm import LLM
+from aphrodite_engine.models.base import KVTensors
+from aphrodite_kernels.kv_store import allocate_kv
+
+CPU = torch.device("cpu")
+
+
+def engine_of(llm: LLM) -> Engine:
+    assert llm._loaded is not None and llm._loaded.engine is not None
+    return llm._loaded.engine
+
+
+def all_blocks_free(llm: LLM) -> bool:
+    pool = engine_of(llm).scheduler.pool
+    return pool.num_free == pool.num_blocks
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """The engine's thread acts between steps: give it time, but not for ever."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+@torch.inference_mode()
+def hidden_of(llm: LLM, token_ids: Sequence[int]) -> torch.Tensor:
+    """Final hidden states (T, hidden) of one sequence, computed in one piece over a cache of its own."""
+    model, num_blocks = engine_of(llm).runner.model, -(-len(token_ids) // BLOCK_SIZE)
+    dtype = llm.config.torch_dtype(model.config.dtype)
+    layers = [
+        allocate_kv(num_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, CPU)
+        for spec in model.config.kv_layers
+    ]
+    entry = BatchEntry(token_ids, 0, range(num_blocks), 0, ())
+    return model.forward(build_batch([entry], BLOCK_SIZE, CPU), KVTensors(BLOCK_SIZE, layers))
+
+
+@torch.inference_mode()
+def logits_of(llm: LLM, token_ids: Sequence[int]) -> torch.Tensor:
+    """Logits (T, V) of one sequence, straight from the model."""
+    return engine_of(llm).runner.model.logits(hidden_of(llm, token_ids))
