@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from aphrodite_engine.errors import ModelError
 MAX_HEADER_BYTES = 100_000_000
 MAX_CONFIG_BYTES = 10_000_000
 _CHUNK_BYTES = 16 * 2**20
+_BLOCK_BYTES = 4 * 2**20
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -140,6 +141,7 @@ class TensorReader:
     ) -> None:
         self._checkpoint, self._dtype, self._device, self._progress = checkpoint, dtype, device, progress
         self._taken: set[str] = set()
+        self._buffers: dict[torch.dtype, torch.Tensor] = {}
         self._done = 0
         self._lock = threading.Lock()
         self._total = sum(entry.num_bytes for entry in checkpoint.tensors.values())
@@ -154,6 +156,42 @@ class TensorReader:
         Raises:
             ModelError: it is missing, has another shape, is not a float tensor, or does not fit the dtype.
         """
+        entry = self._take_entry(name, shape)
+        tensor = torch.empty(entry.shape, dtype=self._dtype or entry.dtype)
+        self._fill(name, entry, tensor.reshape(-1))
+        return tensor.to(self._device)
+
+    def row_blocks(self, name: str, shape: tuple[int, int]) -> Iterator[tuple[int, torch.Tensor]]:
+        """The rows of a matrix, a few MB at a time: (index of the first row, block on the CPU).
+
+        A block's memory is used again for the next one, so that a weight can be packed without a second copy of it.
+
+        Raises:
+            ModelError: as for `take`.
+        """
+        entry = self._take_entry(name, shape)
+        num_rows, width = shape
+        rows = min(num_rows, max(1, _BLOCK_BYTES // (width * entry.dtype.itemsize)))
+        raw = self._buffer(entry.dtype, rows * width).view(rows, width)
+        block = raw if self._dtype in (None, entry.dtype) else self._buffer(self._dtype, rows * width).view(rows, width)
+        with entry.file.open("rb", buffering=0) as file:
+            file.seek(entry.start)
+            for first in range(0, num_rows, rows):
+                count = min(rows, num_rows - first)
+                _read_exactly(file, raw[:count], entry.file)
+                if block is not raw:
+                    self._check_range(name, entry, block[:count].copy_(raw[:count]))
+                self._report(raw[:count].nbytes)
+                yield first, block[:count]
+
+    def _buffer(self, dtype: torch.dtype, numel: int) -> torch.Tensor:
+        # Held from one matrix to the next: freed each time, they left a hole of 8 MB in the heap behind every matrix.
+        held = self._buffers.get(dtype)
+        if held is None or held.numel() < numel:
+            held = self._buffers[dtype] = torch.empty(numel, dtype=dtype)
+        return held[:numel]
+
+    def _take_entry(self, name: str, shape: Sequence[int]) -> TensorEntry:
         entry = self._checkpoint.tensors.get(name)
         if entry is None:
             raise ModelError(f"{self._checkpoint.folder}: tensor {name!r} is missing")
@@ -163,9 +201,7 @@ class TensorReader:
         if entry.dtype not in _WEIGHT_DTYPES:
             raise ModelError(f"{entry.file}: tensor {name!r} is {entry.dtype}, not float32, float16 or bfloat16")
         self._taken.add(name)
-        tensor = torch.empty(entry.shape, dtype=self._dtype or entry.dtype)
-        self._fill(name, entry, tensor.reshape(-1))
-        return tensor.to(self._device)
+        return entry
 
     def finish(self, ignored: Iterable[str] = ()) -> None:
         """Refuse tensors that nobody took: the model would silently be another than the one in the folder.

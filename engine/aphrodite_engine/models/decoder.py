@@ -18,7 +18,7 @@ from aphrodite_engine.models.rope import cos_sin_table
 from aphrodite_engine.weights import TensorReader, open_checkpoint
 from aphrodite_kernels.attention import attention
 from aphrodite_kernels.kv_store import kv_store
-from aphrodite_kernels.matmul import PackedWeight, matmul, pack
+from aphrodite_kernels.matmul import PackedWeight, matmul
 from aphrodite_kernels.rms_norm import add_rms_norm, rms_norm
 from aphrodite_kernels.rope import rope
 from aphrodite_kernels.silu_mul import silu_mul
@@ -53,8 +53,7 @@ class LlamaDecoder:
         self._scale = family.head_dim**-0.5
         self._cos_sin = cos_sin_table(family.rope, family.head_dim, family.max_position).to(options.device)
         reader = TensorReader(open_checkpoint(config.folder), options.dtype, options.device, options.progress)
-        load = _Loader(reader, family, options.determinism == "strict")
-        # The largest tensors come first: packing holds one tensor twice, least harmful while little else is loaded.
+        load = _Loader(reader, family, options)
         self._embedding, self._head = load.vocabulary()
         self._first_norm, self._layers = load.layers()
         reader.finish(ignored=load.ignored)
@@ -91,26 +90,27 @@ class LlamaDecoder:
 class _Loader:
     """Takes the family's tensors by their checkpoint names, packing each as soon as it is read."""
 
-    def __init__(self, reader: TensorReader, family: LlamaFamily, strict: bool) -> None:
-        self._reader, self._family, self._strict = reader, family, strict
+    def __init__(self, reader: TensorReader, family: LlamaFamily, options: LoadOptions) -> None:
+        self._reader, self._family, self._strict = reader, family, options.determinism == "strict"
+        self._dtype, self._device = options.dtype, options.device
         # Older checkpoints carry the rotary frequencies, which follow from config.json.
         self.ignored = [f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(family.num_layers)]
 
     def vocabulary(self) -> tuple[PackedWeight, PackedWeight]:
         """The embedding table and the output head: one and the same when tied."""
         family, shape = self._family, (self._family.vocab_size, self._family.hidden_size)
-        table = self._reader.take("model.embed_tokens.weight", shape)
-        if family.tied and self._reader.has("lm_head.weight"):
-            self._check_tied(table)
-        embedding = pack([table], strict=self._strict)
-        del table
-        if family.tied:
-            return embedding, embedding
-        return embedding, pack([self._reader.take("lm_head.weight", shape)], strict=self._strict)
+        embedding = self._packed({"model.embed_tokens": shape[0]}, shape[1])
+        if not family.tied:
+            return embedding, self._packed({"lm_head": shape[0]}, shape[1])
+        if self._reader.has("lm_head.weight"):
+            self._check_tied(embedding)
+        return embedding, embedding
 
-    def _check_tied(self, table: torch.Tensor) -> None:
-        if not torch.equal(table, self._reader.take("lm_head.weight", table.shape)):
-            raise ModelError("config.json says tie_word_embeddings, but lm_head.weight differs from the embedding")
+    def _check_tied(self, embedding: PackedWeight) -> None:
+        for first, block in self._reader.row_blocks("lm_head.weight", embedding.shape):
+            ids = torch.arange(first, first + len(block), device=self._device)
+            if not torch.equal(embedding.rows(ids).cpu(), block):
+                raise ModelError("config.json says tie_word_embeddings, but lm_head.weight differs from the embedding")
 
     def layers(self) -> tuple[torch.Tensor, list[Layer]]:
         """The first norm, and the layers."""
@@ -139,7 +139,15 @@ class _Loader:
 
     def _linear(self, outputs: dict[str, int], inputs: int, bias: bool) -> PackedWeight:
         """Several projections of the same input as one packed weight, in the order given."""
-        take = self._reader.take
-        weights = [take(f"{name}.weight", (size, inputs)) for name, size in outputs.items()]
-        biases = [take(f"{name}.bias", (size,)) for name, size in outputs.items()] if bias else None
-        return pack(weights, biases, strict=self._strict)
+        biases = [self._reader.take(f"{name}.bias", (size,)) for name, size in outputs.items()] if bias else None
+        return self._packed(outputs, inputs, torch.cat(biases) if biases else None)
+
+    def _packed(self, outputs: dict[str, int], inputs: int, bias: torch.Tensor | None = None) -> PackedWeight:
+        """Matrices stacked along their outputs, packed as they are read: none is ever held twice."""
+        packed = PackedWeight((sum(outputs.values()), inputs), self._dtype, self._device, bias, self._strict)
+        start = 0
+        for name, size in outputs.items():
+            for first, block in self._reader.row_blocks(f"{name}.weight", (size, inputs)):
+                packed.write(start + first, block)
+            start += size
+        return packed
