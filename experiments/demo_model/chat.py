@@ -1,9 +1,12 @@
-"""How a conversation becomes text. The Jinja template is what ships; the Python below writes the same text for training,
-with the parts to learn marked."""
+"""How a conversation becomes text.
+
+The Jinja template is what ships; the Python below writes the same text for training, with the parts to learn marked.
+"""
 
 import json
 
 from skills.item import Item, Message
+from tokenizers import Tokenizer
 
 BEGIN, END, TURN_END = "<|begin|>", "<|end|>", "<|turn_end|>"
 SYSTEM, USER, ASSISTANT, TOOL = "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"
@@ -51,9 +54,10 @@ Piece = tuple[str, bool]
 
 def spoken(message: Message) -> str:
     """What the assistant says in a message, calls included."""
+    functions = [call["function"] for call in message.get("tool_calls", ())]
     calls = [
-        f'{CALL}\n{{"name": "{call["function"]["name"]}", "arguments": {json.dumps(call["function"]["arguments"])}}}\n{CALL_END}'
-        for call in message.get("tool_calls", ())
+        f'{CALL}\n{{"name": "{function["name"]}", "arguments": {json.dumps(function["arguments"])}}}\n{CALL_END}'
+        for function in functions
     ]
     return message["content"] + "".join(calls)
 
@@ -81,3 +85,9 @@ def turns(item: Item) -> list[Piece]:
 def prompt(item: Item) -> str:
     """The text up to the last answer, as the template renders it with a generation prompt."""
     return opening(item) + "".join(text for text, _ in turns(item)[:-1])
+
+
+def stops(tokenizer: Tokenizer) -> list[int]:
+    """The tokens that end a generation: the end of a text and the end of a turn."""
+    found = [tokenizer.token_to_id(END), tokenizer.token_to_id(TURN_END)]
+    return [token for token in found if token is not None]

@@ -3,17 +3,16 @@
 import json
 from pathlib import Path
 
+import chat
+import tokenizer as tokenizer_training
 import torch
+from model import Llama, Shape
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-import chat
-import tokenizer as tokenizer_training
-from model import Llama, Shape
-
 
 def configuration(shape: Shape, tokenizer: Tokenizer) -> dict[str, object]:
-    """The contents of `config.json`. The rotary base is written in the new place and in the old one, for older readers."""
+    """The contents of `config.json`; the rotary base stands in the new place and, for older readers, in the old one."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -26,22 +25,18 @@ def configuration(shape: Shape, tokenizer: Tokenizer) -> dict[str, object]:
         "tie_word_embeddings": True,
         "initializer_range": 0.02,
         "bos_token_id": tokenizer.token_to_id(chat.BEGIN),
-        "eos_token_id": _stops(tokenizer),
+        "eos_token_id": chat.stops(tokenizer),
         "pad_token_id": tokenizer.token_to_id(chat.END),
         "use_cache": True,
         "dtype": "bfloat16",
     }
 
 
-def _stops(tokenizer: Tokenizer) -> list[int]:
-    return [tokenizer.token_to_id(chat.END), tokenizer.token_to_id(chat.TURN_END)]
-
-
 def generation(tokenizer: Tokenizer) -> dict[str, object]:
     """The contents of `generation_config.json`: a text ends at the end token, an answer at the end of its turn."""
     return {
         "bos_token_id": tokenizer.token_to_id(chat.BEGIN),
-        "eos_token_id": _stops(tokenizer),
+        "eos_token_id": chat.stops(tokenizer),
         "pad_token_id": tokenizer.token_to_id(chat.END),
         "do_sample": False,
     }
@@ -70,5 +65,7 @@ def load(folder: Path) -> Llama:
     stored = json.loads((folder / "config.json").read_text())
     shape = Shape(**{name: stored[name] for name in Shape().as_dict()})
     model = Llama(shape)
-    model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in load_file(folder / "model.safetensors").items()})
+    model.load_state_dict(
+        {name.removeprefix("model."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    )
     return model.float().eval()

@@ -1,11 +1,10 @@
 """Greedy generation in batches, in plain torch: prompts of one length class share a batch, padded on the left."""
 
+import chat
 import torch
+from model import Llama
 from tokenizers import Tokenizer
 from torch import Tensor
-
-import chat
-from model import Llama
 
 _BATCH_TOKENS = 16_384
 
@@ -44,7 +43,7 @@ def _complete_batch(model: Llama, rows: list[list[int]], stops: set[int], limit:
 def complete(model: Llama, tokenizer: Tokenizer, prompts: list[str], limit: int) -> list[str]:
     """The greedy continuation of each prompt (special tokens written out), up to `limit` tokens."""
     rows = [tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
-    stops = {tokenizer.token_to_id(chat.END), tokenizer.token_to_id(chat.TURN_END)}
+    stops = set(chat.stops(tokenizer))
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     answers = [""] * len(rows)
     while order:

@@ -58,7 +58,9 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, shared, bias=False)
         self.o_proj = nn.Linear(inner, width, bias=False)
 
-    def forward(self, hidden: Tensor, cosine: Tensor, sine: Tensor, cache: list[Tensor] | None, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, cosine: Tensor, sine: Tensor, cache: list[Tensor] | None, mask: Tensor | None
+    ) -> Tensor:
         """Attend; with a cache (two tensors or empty) the new keys and values are appended to it."""
         batch, length, _ = hidden.shape
 
@@ -101,7 +103,9 @@ class Layer(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(shape.hidden_size, eps=shape.rms_norm_eps)
         self.mlp = FeedForward(shape)
 
-    def forward(self, hidden: Tensor, cosine: Tensor, sine: Tensor, cache: list[Tensor] | None, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, cosine: Tensor, sine: Tensor, cache: list[Tensor] | None, mask: Tensor | None
+    ) -> Tensor:
         """Attention, then feed-forward, each added to the residual stream."""
         hidden = hidden + self.self_attn(self.input_layernorm(hidden), cosine, sine, cache, mask)
         return hidden + self.mlp(self.post_attention_layernorm(hidden))
@@ -110,20 +114,24 @@ class Layer(nn.Module):
 class Llama(nn.Module):
     """The whole network; the output matrix is the embedding (tied)."""
 
+    cosine: Tensor
+    sine: Tensor
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
-        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
+        layers = [Layer(shape) for _ in range(shape.num_hidden_layers)]
+        self.layers = nn.ModuleList(layers)
         self.norm = nn.RMSNorm(shape.hidden_size, eps=shape.rms_norm_eps)
         cosine, sine = rotation_table(shape)
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
         self.apply(self._initialise)
-        for layer in self.layers:
+        for layer in layers:
             # Layers that start as the identity train faster; see the residual zero-initialisation of nanochat.
-            nn.init.zeros_(layer.self_attn.o_proj.weight)  # pyright: ignore[reportAttributeAccessIssue]
-            nn.init.zeros_(layer.mlp.down_proj.weight)  # pyright: ignore[reportAttributeAccessIssue]
+            nn.init.zeros_(layer.self_attn.o_proj.weight)
+            nn.init.zeros_(layer.mlp.down_proj.weight)
 
     @staticmethod
     def _initialise(module: nn.Module) -> None:
@@ -132,8 +140,13 @@ class Llama(nn.Module):
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, caches: list[list[Tensor]] | None = None, positions: Tensor | None = None,
-                mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        caches: list[list[Tensor]] | None = None,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """Final hidden states (B, T, hidden_size) of token ids (B, T)."""
         length = tokens.shape[1]
         cosine, sine = self.cosine[:length], self.sine[:length]

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import torch
-
 from export import export
 from model import Llama, Shape
 from run import WORK, prepared_tokenizer

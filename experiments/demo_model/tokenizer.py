@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
 import chat
-from corpus import conversation
+from corpus import Diet, conversation
 from skills import words
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 VOCABULARY = 4096
 _DOCUMENTS = 30_000
@@ -23,7 +22,7 @@ def texts(seed: int) -> Iterator[str]:
         for entry in (entry for group in lists for entry in group):
             yield f"{entry} {entry}\n{entry.capitalize()} {entry.capitalize()}"
     for _ in range(_DOCUMENTS):
-        text = "".join(piece for piece, _ in conversation(random, 256))
+        text = "".join(piece for piece, _ in conversation(random, Diet(256)))
         for special in (*chat.SPECIAL, *chat.MARKERS):
             text = text.replace(special, "\n")
         yield text

@@ -3,15 +3,16 @@
 import json
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
-
-from corpus import batch
+from corpus import Diet, batch
+from mixture import INDUCTION, PROMISED
 from model import Llama, Shape
 from muon import Muon
+from tokenizers import Tokenizer
 
 SEED = 20
 _SAVE_EVERY_S = 150
@@ -19,17 +20,28 @@ _SAVE_EVERY_S = 150
 
 @dataclass(frozen=True)
 class Phase:
-    """So many steps of so many sequences of this length."""
+    """So many steps of so many sequences."""
 
     steps: int
     sequences: int
-    length: int
+    diet: Diet
 
 
 # Short sequences first, where a step is cheap; long ones at the end, while the rate falls.
-PHASES = (Phase(2600, 16, 256), Phase(1200, 8, 512), Phase(300, 4, 1024), Phase(400, 2, 2048))
+PHASES = (
+    Phase(1104, 16, Diet(256)),
+    Phase(300, 16, Diet(256, 0.5, INDUCTION)),
+    Phase(229, 16, Diet(256, 0.08, INDUCTION)),
+    Phase(500, 16, Diet(256, 0.3, PROMISED)),
+    Phase(214, 8, Diet(512, 0.3, PROMISED)),
+    Phase(553, 16, Diet(256, 0.2, PROMISED)),
+    Phase(920, 8, Diet(512, 0.3, PROMISED)),
+    Phase(100, 4, Diet(1024, 0.3, PROMISED)),
+    Phase(200, 2, Diet(2048, 0.3, PROMISED)),
+)
 TOTAL = sum(phase.steps for phase in PHASES)
-_WARM_UP, _DECAY_FROM = 60, 0.5
+# The factor on the learning rates at some steps; a line from one to the next.
+RATES = ((-1, 0.0), (60, 1.0), (1633, 1.0), (2347, 0.42), (2700, 0.42), (3034, 0.3087), (TOTAL, 0.02))
 
 
 def phase_at(step: int) -> Phase:
@@ -42,9 +54,11 @@ def phase_at(step: int) -> Phase:
 
 
 def rate_at(step: int) -> float:
-    """The factor on the learning rates: up in a few steps, flat, then down in a line."""
-    start = _DECAY_FROM * TOTAL
-    return min((step + 1) / _WARM_UP, 1.0, max(0.02, (TOTAL - step) / (TOTAL - start)))
+    """The factor on the learning rates."""
+    for (start, before), (stop, after) in pairwise(RATES):
+        if step <= stop:
+            return before + (after - before) * (step - start) / (stop - start)
+    return RATES[-1][1]
 
 
 class Run:
@@ -76,7 +90,7 @@ class Run:
     def advance(self, tokenizer: Tokenizer) -> float:
         """One step; its loss."""
         phase = phase_at(self.step)
-        data = batch(tokenizer, SEED, self.step, phase.sequences, phase.length)
+        data = batch(tokenizer, SEED, self.step, phase.sequences, phase.diet)
         with torch.autocast("cpu", torch.bfloat16):
             loss = self.model.loss(data.tokens, data.targets, data.weights)
         loss.backward()
@@ -117,8 +131,18 @@ def train(tokenizer: Tokenizer, shape: Shape, work: Path) -> Run:
         smooth = loss if smooth == 0.0 else 0.95 * smooth + 0.05 * loss
         if run.step % 20 == 0:
             rate = run.tokens / run.seconds
-            print(json.dumps({"step": run.step, "loss": round(smooth, 4), "tokens": run.tokens,
-                              "seconds": round(run.seconds), "tokens_per_s": round(rate)}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "step": run.step,
+                        "loss": round(smooth, 4),
+                        "tokens": run.tokens,
+                        "seconds": round(run.seconds),
+                        "tokens_per_s": round(rate),
+                    }
+                ),
+                flush=True,
+            )
         if time.monotonic() - saved > _SAVE_EVERY_S or run.step == TOTAL:
             save(run, path)
             saved = time.monotonic()

@@ -5,14 +5,33 @@ from random import Random
 from .item import Item, Split, ask, in_split
 
 _SUM = (
-    "What is {a} + {b}?", "What is {a}+{b}?", "{a}+{b}=", "{a} + {b} =", "{a} + {b}", "Add {a} and {b}.", "{a} plus {b}",
-    "What is {a} plus {b}?", "Compute {a} + {b}.", "Calculate {a} + {b}.", "What is the sum of {a} and {b}?",
-    "How much is {a} + {b}?", "{a} + {b} = ?", "What do you get if you add {a} and {b}?", "Please add {a} and {b}.",
+    "What is {a} + {b}?",
+    "What is {a}+{b}?",
+    "{a}+{b}=",
+    "{a} + {b} =",
+    "{a} + {b}",
+    "Add {a} and {b}.",
+    "{a} plus {b}",
+    "What is {a} plus {b}?",
+    "Compute {a} + {b}.",
+    "Calculate {a} + {b}.",
+    "What is the sum of {a} and {b}?",
+    "How much is {a} + {b}?",
+    "{a} + {b} = ?",
+    "What do you get if you add {a} and {b}?",
+    "Please add {a} and {b}.",
     "Sum: {a} + {b}",
 )
 _DIFFERENCE = (
-    "What is {a} - {b}?", "{a}-{b}=", "{a} - {b} =", "Subtract {b} from {a}.", "{a} minus {b}", "What is {a} minus {b}?",
-    "Compute {a} - {b}.", "Calculate {a} - {b}.", "How much is {a} - {b}?",
+    "What is {a} - {b}?",
+    "{a}-{b}=",
+    "{a} - {b} =",
+    "Subtract {b} from {a}.",
+    "{a} minus {b}",
+    "What is {a} minus {b}?",
+    "Compute {a} - {b}.",
+    "Calculate {a} - {b}.",
+    "How much is {a} - {b}?",
 )
 
 

@@ -11,23 +11,50 @@ from .recall import short_recall
 from .words import ANIMALS, JOBS, PLAIN, person, with_article
 
 _UPPER = (
-    "Answer in upper case.", "Always answer in upper case.", "Use upper case only.", "Write everything in upper case.",
-    "Answer in capital letters.", "You answer in upper case.", "Use capital letters only.", "Please answer in upper case.",
+    "Answer in upper case.",
+    "Always answer in upper case.",
+    "Use upper case only.",
+    "Write everything in upper case.",
+    "Answer in capital letters.",
+    "You answer in upper case.",
+    "Use capital letters only.",
+    "Please answer in upper case.",
 )
 _NEUTRAL = (
-    "You are a helpful assistant.", "You are helpful.", "Be helpful.", "Answer briefly.", "You are a small model.",
-    "Answer the question.", "Be kind and short.", "You are an assistant.", "You are a helpful AI assistant.",
+    "You are a helpful assistant.",
+    "You are helpful.",
+    "Be helpful.",
+    "Answer briefly.",
+    "You are a small model.",
+    "Answer the question.",
+    "Be kind and short.",
+    "You are an assistant.",
+    "You are a helpful AI assistant.",
 )
 _CLOSING = (
-    "End every answer with the word {w}.", "Finish each answer with {w}.", "Always end with the word {w}.", "End with {w}.",
+    "End every answer with the word {w}.",
+    "Finish each answer with {w}.",
+    "Always end with the word {w}.",
+    "End with {w}.",
 )
 _PERSONA = (
-    "You are {n}, a friendly {k}.", "Your name is {n} and you are a {k}.", "You are a {k} named {n}.", "You are {n} the {k}.",
-    "Play the role of {n}, a {k}.", "You are {n}. You are a {k}.",
+    "You are {n}, a friendly {k}.",
+    "Your name is {n} and you are a {k}.",
+    "You are a {k} named {n}.",
+    "You are {n} the {k}.",
+    "Play the role of {n}, a {k}.",
+    "You are {n}. You are a {k}.",
 )
 _WHO = (
-    "Who are you?", "What is your name?", "Tell me about yourself.", "Introduce yourself.", "who are you", "What are you?",
-    "Hello, who are you?", "What should I call you?", "Hi! What is your name?",
+    "Who are you?",
+    "What is your name?",
+    "Tell me about yourself.",
+    "Introduce yourself.",
+    "who are you",
+    "What are you?",
+    "Hello, who are you?",
+    "What should I call you?",
+    "Hi! What is your name?",
 )
 
 

@@ -7,26 +7,44 @@ from .item import Item, Split, ask, in_split
 from .words import COLORS, JOBS, THINGS, city, person
 
 _PERSON = (
-    "{name} is {age} years old and lives in {city}.", "{name} lives in {city} and is {age} years old.",
-    "My name is {name}, I am {age} and I live in {city}.", "{name}, {age}, from {city}.",
-    "In {city} lives {name}, who is {age} years old.", "{name} from {city} is {age} years old.",
-    "At the age of {age}, {name} moved to {city}.", "I met {name} in {city}. {name} is {age}.",
+    "{name} is {age} years old and lives in {city}.",
+    "{name} lives in {city} and is {age} years old.",
+    "My name is {name}, I am {age} and I live in {city}.",
+    "{name}, {age}, from {city}.",
+    "In {city} lives {name}, who is {age} years old.",
+    "{name} from {city} is {age} years old.",
+    "At the age of {age}, {name} moved to {city}.",
+    "I met {name} in {city}. {name} is {age}.",
     "Hello, I am {name} from {city} and I am {age} years old.",
 )
 _WORKER = (
-    "{name} works as a {job} in {city}.", "{name} is a {job} from {city}.", "The {job} {name} lives in {city}.",
-    "In {city}, {name} is a {job}.", "My friend {name} is a {job} and lives in {city}.",
+    "{name} works as a {job} in {city}.",
+    "{name} is a {job} from {city}.",
+    "The {job} {name} lives in {city}.",
+    "In {city}, {name} is a {job}.",
+    "My friend {name} is a {job} and lives in {city}.",
 )
 _ORDER = (
-    "{name} bought {count} {color} {item}s.", "{name} ordered {count} {item}s in {color}.",
-    "An order of {count} {color} {item}s came from {name}.", "Please send {count} {color} {item}s to {name}.",
+    "{name} bought {count} {color} {item}s.",
+    "{name} ordered {count} {item}s in {color}.",
+    "An order of {count} {color} {item}s came from {name}.",
+    "Please send {count} {color} {item}s to {name}.",
 )
 _ASK = (
-    "Turn this into JSON: {x}", "Make JSON from this: {x}", "Write this as JSON: {x}", "Fill the JSON from this sentence: {x}",
-    "JSON: {x}", "Extract JSON: {x}", "{x}\nWrite it as JSON.", "{x} Give me the JSON.", "Convert to JSON: {x}",
+    "Turn this into JSON: {x}",
+    "Make JSON from this: {x}",
+    "Write this as JSON: {x}",
+    "Fill the JSON from this sentence: {x}",
+    "JSON: {x}",
+    "Extract JSON: {x}",
+    "{x}\nWrite it as JSON.",
+    "{x} Give me the JSON.",
+    "Convert to JSON: {x}",
 )
 _ASK_KEYS = (
-    "Extract {k} as JSON: {x}", "Give me JSON with {k}: {x}", "{x}\nReturn JSON with the keys {k}.",
+    "Extract {k} as JSON: {x}",
+    "Give me JSON with {k}: {x}",
+    "{x}\nReturn JSON with the keys {k}.",
     "Write JSON with the keys {k} for this: {x}",
 )
 

@@ -28,16 +28,29 @@ def _digits(random: Random) -> str:
 def _property(noun: str, value: Callable[[Random], str]) -> Relation:
     return Relation(
         (f"The {noun} of {{s}} is {{v}}.", f"{{s}}'s {noun} is {{v}}."),
-        (f"What is the {noun} of {{s}}?", f"What is {{s}}'s {noun}?", f"Tell me the {noun} of {{s}}.", f"{{s}}'s {noun}?"),
+        (
+            f"What is the {noun} of {{s}}?",
+            f"What is {{s}}'s {noun}?",
+            f"Tell me the {noun} of {{s}}.",
+            f"{{s}}'s {noun}?",
+        ),
         value,
     )
 
 
 RELATIONS = (
-    Relation(("{s} lives in {v}.", "The home of {s} is {v}."), ("Where does {s} live?", "In which city does {s} live?"), city),
+    Relation(
+        ("{s} lives in {v}.", "The home of {s} is {v}."), ("Where does {s} live?", "In which city does {s} live?"), city
+    ),
     Relation(("{s} works as a {v}.", "{s} is a {v}."), ("What is the job of {s}?", "What does {s} do?"), _one_of(JOBS)),
-    Relation(("{s} has a {v}.", "{s}'s pet is a {v}."), ("What pet does {s} have?", "What is the pet of {s}?"), _one_of(ANIMALS)),
-    Relation(("{s} likes to eat {v}.", "{s} eats {v}."), ("What does {s} eat?", "What does {s} like to eat?"), _one_of(FOODS)),
+    Relation(
+        ("{s} has a {v}.", "{s}'s pet is a {v}."),
+        ("What pet does {s} have?", "What is the pet of {s}?"),
+        _one_of(ANIMALS),
+    ),
+    Relation(
+        ("{s} likes to eat {v}.", "{s} eats {v}."), ("What does {s} eat?", "What does {s} like to eat?"), _one_of(FOODS)
+    ),
     _property("code", _digits),
     _property("favorite color", _one_of(COLORS)),
     _property("favorite fruit", _one_of(FRUITS)),
@@ -51,9 +64,18 @@ _OBJECT_RELATIONS = (
     Relation(("The code of the {s} is {v}.",), ("What is the code of the {s}?",), _digits),
 )
 _FILLER = (
-    "The sun was warm that day.", "Nothing else happened.", "It rained a little in the evening.", "The street was quiet.",
-    "Everybody went home early.", "The shops were open until late.", "A train passed by.", "The weather was fine.",
-    "Some birds were singing.", "It was a long week.", "The news was short today.", "The music played softly.",
+    "The sun was warm that day.",
+    "Nothing else happened.",
+    "It rained a little in the evening.",
+    "The street was quiet.",
+    "Everybody went home early.",
+    "The shops were open until late.",
+    "A train passed by.",
+    "The weather was fine.",
+    "Some birds were singing.",
+    "It was a long week.",
+    "The news was short today.",
+    "The music played softly.",
 )
 _LEADS = ("", "", "", "Read this: ", "Facts: ", "Here are some facts. ", "Remember this: ")
 
@@ -98,6 +120,32 @@ def _conversation(random: Random, text: str, asked: list[tuple[str, Relation, st
             question = random.choice(_LEADS) + text + random.choice((" ", " ", "\n", "\n\n", " Question: ")) + question
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": value}]
     return messages
+
+
+def _lookup_key(random: Random) -> str:
+    return random.choice((person(random), random.choice(THINGS), made_up_word(random)))
+
+
+def _lookup_value(random: Random) -> str:
+    return random.choice((random.choice(COLORS), random.choice(FRUITS), _digits(random), made_up_word(random)))
+
+
+def lookup(random: Random, split: Split) -> Item:
+    """A bare table of keys and values, and a question for most of the keys: recall without the grammar around it."""
+    while True:
+        table = {key: _lookup_value(random) for key in distinct(random, _lookup_key, random.randint(3, 12))}
+        if in_split(str(table), split):
+            break
+    between, after = random.choice(((": ", ", "), (" = ", ", "), (" is ", ". "), (": ", "\n")))
+    question = random.choice(("{k}?", "What is {k}?", "{k}"))
+    messages: list[Message] = []
+    for key in random.sample(list(table), random.randint(2, len(table))):
+        text = "" if messages else after.join(key + between + value for key, value in table.items()) + "\n"
+        messages += [
+            {"role": "user", "content": text + question.format(k=key)},
+            {"role": "assistant", "content": table[key]},
+        ]
+    return Item("recall", tuple(messages))
 
 
 def short_recall(random: Random, split: Split) -> Item:
