@@ -109,14 +109,18 @@ class Admission:
             self._check_id("allowed_token_ids", token_id)
         if params.stop_strings and self.tokenizer is None:
             raise ParameterError("stop", params.stop, "stop_token_ids, since this model folder has no tokenizer")
-        if params.min_tokens and params.allowed_token_ids is not None:
-            ending = {*self.eos_token_ids, *params.stop_token_ids}
-            if ending.issuperset(params.allowed_token_ids):
-                raise ParameterError(
-                    "allowed_token_ids",
-                    params.allowed_token_ids,
-                    f"with min_tokens={params.min_tokens} some id that is neither EOS nor a stop id",
-                )
+        if params.min_tokens:
+            self._check_something_is_left(params)
+
+    def _check_something_is_left(self, params: SamplingParams) -> None:
+        """Before min_tokens what ends is impossible; something else must be possible."""
+        ending = {*self.eos_token_ids, *params.stop_token_ids}
+        allowed = params.allowed_token_ids
+        if ending.issuperset(range(self.vocab_size) if allowed is None else allowed):
+            name = "stop_token_ids" if allowed is None else "allowed_token_ids"
+            raise ParameterError(
+                name, getattr(params, name), f"with min_tokens={params.min_tokens} some id must neither be EOS nor stop"
+            )
 
     def _seed(self, number: int) -> int:
         if self.seed is None:

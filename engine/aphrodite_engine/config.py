@@ -62,8 +62,14 @@ class EngineConfig:
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.0 < share <= 1.0:
             raise ParameterError("gpu_memory_utilization", share, "a number above 0 up to 1")
         for name in ("trust_remote_code", "enable_prefix_caching", "enforce_eager"):
-            if not isinstance(getattr(self, name), bool):
-                raise ParameterError(name, getattr(self, name), "True or False")
+            _of_type(name, getattr(self, name), bool, "True or False")
+        if self.offline is not None:
+            _of_type("offline", self.offline, bool, "True, False or None")
+        if self.revision is not None:
+            _of_type("revision", self.revision, str, "a branch, tag or commit")
+        if self.download_dir is not None:
+            _of_type("download_dir", self.download_dir, (str, Path), "the path of a folder")
+        self.torch_device()
         for name, low in (("max_num_batched_tokens", 1), ("max_num_seqs", 1)):
             _at_least(name, getattr(self, name), low)
         for name, low in (("max_model_len", 2), ("kv_cache_memory", 1), ("seed", 0)):
@@ -72,11 +78,12 @@ class EngineConfig:
 
     def torch_device(self) -> torch.device:
         """The device asked for, or the best there is; one that is absent is refused."""
+        _of_type("device", self.device, str, "auto, cpu, cuda or cuda:N")
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             device = torch.device(self.device)
-        except (RuntimeError, TypeError) as error:
+        except RuntimeError as error:
             raise ParameterError("device", self.device, "auto, cpu, cuda or cuda:N") from error
         if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
             raise ParameterError("device", self.device, "cpu, or cuda where torch sees a GPU")
@@ -89,6 +96,11 @@ class EngineConfig:
         if self.torch_device().type == "cpu" or model_dtype not in DTYPES.values():
             return torch.float32
         return model_dtype
+
+
+def _of_type(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    if not isinstance(value, kind):
+        raise ParameterError(name, value, expected)
 
 
 def _at_least(name: str, value: object, low: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import queue
 import threading
 import weakref
@@ -25,7 +26,7 @@ from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import Pooling
 from aphrodite_engine.models.registry import read_model_config
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEvent
-from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.params import SamplingParams, did_you_mean
 from aphrodite_engine.plan import MemoryPlan, plan_for
 from aphrodite_engine.progress import GenerationProgress, loading_bar
 from aphrodite_engine.request import Request
@@ -386,12 +387,10 @@ class LLM:
 
 
 def _engine_config(settings: dict[str, Any]) -> EngineConfig:
-    import dataclasses
-
     known = [f.name for f in dataclasses.fields(EngineConfig)]
     for name, value in settings.items():
         if name not in known:
-            raise ParameterError(name, value, f"LLM has no such setting; known: model, {', '.join(known)}")
+            raise ParameterError(name, value, did_you_mean(name, ["model", "progress", *known]))
     return EngineConfig(**settings)
 
 

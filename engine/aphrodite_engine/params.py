@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -115,7 +116,7 @@ class SamplingParams:
         """Build from a mapping; an unknown name is refused with the nearest known one."""
         unknown = [name for name in values if name not in cls.field_names()]
         if unknown:
-            raise ParameterError(unknown[0], values[unknown[0]], _did_you_mean(unknown[0], cls.field_names()))
+            raise ParameterError(unknown[0], values[unknown[0]], did_you_mean(unknown[0], cls.field_names()))
         return cls(**values)
 
     def with_fields(self, **changes: Any) -> SamplingParams:
@@ -123,9 +124,8 @@ class SamplingParams:
         return replace(self, **changes)
 
 
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    import difflib
-
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """What to say of a name that is not among the known ones."""
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"no such parameter; {hint}known: {', '.join(known)}"
