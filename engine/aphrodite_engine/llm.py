@@ -71,8 +71,9 @@ class LLM:
         )
         self._loop = EngineLoop(loaded.engine) if loaded.engine else None
         if self._loop:
-            # An LLM that is dropped without close() still ends its thread; never at interpreter exit.
-            weakref.finalize(self, self._loop.stop).atexit = False
+            # An LLM that is dropped without close() still ends its thread. At interpreter exit too: Python kills a
+            # daemon thread where it stands, and inside torch that aborts the process (SIGABRT, "terminate called").
+            weakref.finalize(self, self._loop.stop)
 
     # ---- what there is
 

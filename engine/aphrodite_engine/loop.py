@@ -37,7 +37,8 @@ class _Stop:
 class EngineLoop:
     """Runs an engine in a thread of its own, so that callers can wait, be interrupted, and go away.
 
-    A daemon thread: an interpreter that ends does not wait for it, and nothing is registered with atexit.
+    A daemon thread: while it waits for work, it does not keep an interpreter from ending. Whoever owns the loop calls
+    stop() before that, since a thread that is killed in the middle of a step takes the process down with it.
     """
 
     def __init__(self, engine: Engine) -> None:

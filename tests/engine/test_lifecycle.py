@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -33,10 +34,10 @@ def engine_threads() -> int:
     return sum(thread.name == "aphrodite-engine" for thread in threading.enumerate())
 
 
-def run_script(script: str, *arguments: str, timeout: float = 120) -> str:
+def run_script(script: str, *arguments: str, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script, *arguments], capture_output=True, text=True, cwd=ROOT,
-        timeout=timeout, check=False,
+        env=os.environ | environment, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
@@ -143,30 +144,46 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 sizes = []
-for _ in range(6):
+for _ in range(5):
     with LLM(sys.argv[1], kv_cache_memory=64 << 20) as llm:
         llm.generate(["a" * 200] * 4, SamplingParams(max_tokens=4, ignore_eos=True))
         loaded = resident()
     sizes.append([loaded, resident()])
 print(json.dumps([llm.plan.weight_bytes, sizes]))
 """
-    weights, sizes = json.loads(run_script(script, str(folder)))
+    # One arena: with several, what glibc keeps between threads swings by 20 MB either way, and hides a leak.
+    weights, sizes = json.loads(run_script(script, str(folder), MALLOC_ARENA_MAX="1"))
     assert weights > 60e6
     (_, first), (last_loaded, last) = sizes[0], sizes[-1]
     assert last_loaded - last > 0.9 * weights, "closing frees the weights"
-    assert last - first < 0.1 * weights, "and nothing piles up"
+    assert last - first < 0.05 * weights, "and nothing piles up"
 
 
-def test_a_process_that_forgets_to_close_ends_quietly_and_at_once(tiny_folder: Path) -> None:
+def test_a_process_that_forgets_to_close_in_the_middle_of_a_stream_ends_quietly(tiny_folder: Path) -> None:
     script = """
 import sys
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
-llm = LLM(sys.argv[1])
-stream = llm.stream("a", SamplingParams(max_tokens=None, ignore_eos=True))
-print(len(next(stream).token_ids))
+llms = [LLM(sys.argv[1]) for _ in range(3)]
+streams = [llm.stream("a", SamplingParams(max_tokens=None, ignore_eos=True)) for llm in llms]
+print([len(next(stream).token_ids) for stream in streams])
 """
-    assert run_script(script, str(tiny_folder)) == "1\n"
+    assert run_script(script, str(tiny_folder)) == "[1, 1, 1]\n"
+
+
+def test_threads_that_outlive_the_main_one_are_served_to_the_end(tiny_folder: Path) -> None:
+    script = """
+import sys, threading, time
+from aphrodite_engine.llm import LLM
+from aphrodite_engine.params import SamplingParams
+llm = LLM(sys.argv[1])
+def ask():
+    while threading.main_thread().is_alive():
+        time.sleep(0.01)
+    print(len(llm.generate("a", SamplingParams(max_tokens=50, ignore_eos=True))[0].token_ids))
+threading.Thread(target=ask).start()
+"""
+    assert run_script(script, str(tiny_folder)) == "50\n"
 
 
 def test_a_failed_load_leaves_no_thread(tmp_path: Path) -> None:
@@ -182,9 +199,7 @@ def test_a_failed_load_leaves_no_thread(tmp_path: Path) -> None:
 # ---- several at once
 
 
-def test_two_engines_live_in_one_process_and_closing_one_leaves_the_other(
-    demo: LLM, tiny: LLM, tiny_folder: Path
-) -> None:
+def test_engines_live_side_by_side_and_closing_one_leaves_the_others(demo: LLM, tiny: LLM, tiny_folder: Path) -> None:
     expected, demos = tiny.generate("ab", SHORT)[0].outputs, demo.generate("ab", SHORT)[0].outputs
     other = LLM(tiny_folder)
     stream = other.stream("ab", SHORT)
