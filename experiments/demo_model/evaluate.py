@@ -41,13 +41,18 @@ def keeps_the_hero(answer: str, item: Item) -> bool:
     return answer.endswith((".", '"')) and all(word in first for word in hero)
 
 
-def passage_of(tokens: int) -> Generator:
-    """Passages whose prompt is about so many tokens; with the sentences between them a fact is nearly ten tokens."""
+def scattered_in(tokens: int) -> Generator:
+    """Three to fourteen facts among sentences that say nothing, in a prompt of about so many tokens."""
 
     def generator(random: Random, split: Split) -> Item:
-        return recall.passage(random, split, int(tokens / 10), 1)
+        return recall.scattered(random, split, int(tokens / 8.2), 1)
 
     return generator
+
+
+def dense(random: Random, split: Split) -> Item:
+    """About fifty facts and nearly nothing else in a prompt of about 450 tokens."""
+    return recall.passage(random, split, 51, 1)
 
 
 EXAMS: dict[str, Exam] = {
@@ -56,10 +61,11 @@ EXAMS: dict[str, Exam] = {
     "copy": Exam(lists.copying, 64, exact),
     "sort": Exam(lists.sorting, 48, exact),
     "reverse": Exam(lists.reversing, 48, exact),
-    "recall_256": Exam(passage_of(256), 24, exact),
-    "recall_512": Exam(passage_of(512), 24, exact),
-    "recall_1024": Exam(passage_of(1024), 24, exact),
-    "recall_2048": Exam(passage_of(2048), 24, exact),
+    "recall_256": Exam(scattered_in(256), 24, exact),
+    "recall_512": Exam(scattered_in(512), 24, exact),
+    "recall_1024": Exam(scattered_in(1024), 24, exact),
+    "recall_2048": Exam(scattered_in(2048), 24, exact),
+    "recall_dense": Exam(dense, 24, exact),
     "json": Exam(json_fill.json_filling, 64, exact),
     "tool_call": Exam(tools.tool_call, 80, exact),
     "tool_reply": Exam(tools.tool_reply, 48, exact),

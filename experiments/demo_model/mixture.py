@@ -46,6 +46,22 @@ PROMISED = (
     Part(lists.sorting, 2, 30),
     Part(arithmetic.addition, 1, 15),
 )
+# What the exam showed to be weak after the first 4,120 steps.
+SECOND_HELPING = (
+    Part(recall.short_scattered, 6, 200),
+    Part(recall.short_recall, 3, 120),
+    Part(recall.lookup, 1, 110),
+    Part(lists.copying, 2, 38),
+    Part(lists.sorting, 5, 30),
+)
+# And after 5,740.
+THIRD_HELPING = (
+    Part(json_fill.json_filling, 5, 70),
+    Part(lists.sorting, 5, 30),
+    Part(lists.copying, 3, 38),
+    Part(recall.short_scattered, 3, 200),
+    Part(tools.tool_call, 3, 200),
+)
 # A fact is about eight tokens; see `recall.passage`.
 _TOKENS_A_FACT = 8
 _LONG_PASSAGE = 0.04
@@ -63,6 +79,8 @@ def draw(random: Random, length: int, focus: float, extra: tuple[Part, ...]) -> 
     """
     if length > 256 and random.random() < _LONG_PASSAGE:
         count = int(random.uniform(0.15, 0.9) * length / _TOKENS_A_FACT)
+        if extra is SECOND_HELPING:
+            return recall.scattered(random, Split.TRAIN, max(4, count), random.randint(4, 12))
         return recall.passage(random, Split.TRAIN, max(4, count), random.randint(4, 4 + length // 128))
     chances = _draws(PARTS, 1 - focus) + _draws(extra, focus)
     return random.choices(PARTS + extra, chances)[0].generator(random, Split.TRAIN)

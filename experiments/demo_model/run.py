@@ -22,7 +22,7 @@ from train import Run, train
 HERE = Path(__file__).parent
 WORK = HERE / "work"
 SHIPPED = HERE.parent.parent / "engine" / "aphrodite_engine" / "demo"
-ITEMS = 300
+ITEMS = 200
 
 
 def prepared_tokenizer() -> Tokenizer:

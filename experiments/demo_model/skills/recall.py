@@ -77,6 +77,20 @@ _FILLER = (
     "The news was short today.",
     "The music played softly.",
 )
+_MORE_FILLER = (
+    "The morning was cold.",
+    "Two boats lay in the harbor.",
+    "The old clock stopped again.",
+    "There was tea on the table.",
+    "Children played in the yard.",
+    "The road was long and dusty.",
+    "A dog barked in the distance.",
+    "The market was full of people.",
+    "The lamp burned all night.",
+    "Leaves fell from the trees.",
+    "The river was high this spring.",
+    "Someone closed the window.",
+)
 _LEADS = ("", "", "", "Read this: ", "Facts: ", "Here are some facts. ", "Remember this: ")
 
 
@@ -109,6 +123,28 @@ def passage(random: Random, split: Split, count: int, questions: int) -> Item:
             sentences.insert(random.randint(0, len(sentences)), random.choice(_FILLER))
     asked = random.sample(facts, min(questions, count))
     return Item("recall", tuple(_conversation(random, " ".join(sentences), asked)))
+
+
+def scattered(random: Random, split: Split, sentences: int, questions: int) -> Item:
+    """A passage of so many sentences, of which three to fourteen are facts and the others say nothing that is asked.
+
+    The split goes by the facts, as in `passage`.
+    """
+    count = random.randint(3, min(14, sentences))
+    while True:
+        facts = [(subject, relation, relation.value(random)) for subject, relation in _pairs(random, count)]
+        if in_split("".join(subject + value for subject, _, value in facts), split):
+            break
+    told = [random.choice(relation.statements).format(s=subject, v=value) for subject, relation, value in facts]
+    for _ in range(sentences - count):
+        told.insert(random.randint(0, len(told)), random.choice(_FILLER + _MORE_FILLER))
+    asked = random.sample(facts, min(questions, count))
+    return Item("recall", tuple(_conversation(random, " ".join(told), asked)))
+
+
+def short_scattered(random: Random, split: Split) -> Item:
+    """A passage of four to forty sentences, and questions for several of its facts."""
+    return scattered(random, split, random.randint(4, 40), random.randint(1, 8))
 
 
 def _conversation(random: Random, text: str, asked: list[tuple[str, Relation, str]]) -> list[Message]:
