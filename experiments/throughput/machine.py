@@ -19,6 +19,7 @@ def facts() -> dict[str, object]:
     """Device, commit, versions and date, in words that name no machine."""
     return {
         "device": device(),
+        "threads": torch.get_num_threads(),
         "commit": _commit(),
         "torch": torch.__version__,
         "triton": _version("triton"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,9 +12,9 @@ from typing import Any
 import gate
 import machine
 import workloads
-from alternation import Alternated, alternate
+from alternation import Alternated, alternate, ratio
 from lineup import Lineup
-from overhead import decode_step
+from overhead import decode_step, sweep_step
 from peers import Contestant
 from workloads import Job
 
@@ -74,17 +75,19 @@ def latency(lineup: Lineup, effort: Effort) -> dict[str, Any]:
         actions[name] = timed(name, peer, lambda peer=peer: peer.generate([job]))
     _warm_up(actions, decode)
     bandwidth = machine.copy_bandwidth()
-    whole, per_token = alternate(actions, effort.rounds), Alternated(decode)
+    whole = alternate(actions, effort.rounds)
     tokens = len(job.prompt) + job.max_tokens / 2
     step_bytes = 4 * lineup.shape.num_parameters + lineup.shape.kv_bytes_per_token * tokens
     return {
         "seconds": whole.seconds,
+        "cpu_seconds": whole.cpu_seconds,
         "decode_seconds_per_token": decode,
         "copy_gb_per_s": bandwidth,
         "bytes_per_token": step_bytes,
-        "gb_per_s": {name: step_bytes / per_token.median(name) / 1e9 for name in decode},
-        "ratios": {name: whole.ratio(name, "ours") for name in peers},
-        "decode_ratios": {name: per_token.ratio(name, "ours") for name in peers},
+        "gb_per_s": {name: step_bytes / statistics.median(decode[name]) / 1e9 for name in decode},
+        "ratios": whole.ratios("ours"),
+        "cpu_ratios": whole.cpu_ratios("ours"),
+        "decode_ratios": {name: ratio(decode, name, "ours") for name in peers},
     }
 
 
@@ -98,7 +101,7 @@ def sweep(lineup: Lineup, effort: Effort) -> dict[str, Any]:
         gate.right_lengths("ours", lineup.ours.generate(jobs), jobs)
 
     def scaled(contestant: Contestant) -> Callable[[], float]:
-        return lambda: _one_by_one(contestant, probes) / len(probes) * len(jobs)
+        return lambda: _one_by_one(contestant, probes, len(jobs))
 
     lineup.ours.generate(workloads.shortened(jobs, 2))
     lineup.one_by_one.generate(workloads.shortened(probes[:1], 2))
@@ -110,14 +113,17 @@ def sweep(lineup: Lineup, effort: Effort) -> dict[str, Any]:
         "new_tokens": jobs[0].max_tokens,
         "probes": len(probes),
         "seconds": timed.seconds,
-        "ratios": {name: timed.ratio(name, "together") for name in ("one by one", "transformers")},
+        "cpu_seconds": timed.cpu_seconds,
+        "ratios": timed.ratios("together"),
+        "cpu_ratios": timed.cpu_ratios("together"),
     }
 
 
 def overhead(lineup: Lineup, effort: Effort) -> dict[str, Any]:
-    """What of a decode step lies outside tensor ops."""
+    """Where a decode step's time goes, and what of it lies outside tensor ops."""
     gate.same_greedy_tokens(lineup.one_by_one, {"ours": lineup.ours})
-    return {"steps": [decode_step(lineup.ours, batch) for batch in (1, 32)]}
+    steps = [decode_step(lineup.ours, batch) for batch in (1, 32)]
+    return {"steps": [*steps, sweep_step(lineup.ours, workloads.sweep(*effort.sweep))]}
 
 
 def _take_turns(contestants: dict[str, Contestant], jobs: list[Job], rounds: int) -> Alternated:
@@ -136,16 +142,18 @@ def _throughput(timed: Alternated, jobs: Sequence[Job], ours: str) -> dict[str, 
         "prompt_tokens": sum(len(job.prompt) for job in jobs),
         "new_tokens": tokens,
         "seconds": timed.seconds,
+        "cpu_seconds": timed.cpu_seconds,
         "tokens_per_s": {name: tokens / timed.median(name) for name in timed.seconds},
-        "ratios": {name: timed.ratio(name, ours) for name in timed.seconds if name != ours},
+        "ratios": timed.ratios(ours),
+        "cpu_ratios": timed.cpu_ratios(ours),
     }
 
 
-def _one_by_one(contestant: Contestant, jobs: Sequence[Job]) -> float:
-    start = time.perf_counter()
-    for job in jobs:
+def _one_by_one(contestant: Contestant, probes: Sequence[Job], stand_for: int) -> float:
+    """Send each alone; returns how many requests one of them stands for."""
+    for job in probes:
         gate.right_lengths("one by one", contestant.generate([job]), [job])
-    return time.perf_counter() - start
+    return stand_for / len(probes)
 
 
 def _warm_up(actions: dict[str, Callable[[], None]], decode: dict[str, list[float]]) -> None:

@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import torch
 from peers import Ours
-from workloads import Job, greedy
+from workloads import Job, greedy, shortened
 
 _LAYERS = ("model", "ops", "native")
 _DECODER_OPS = ("attention", "kv_store", "matmul", "add_rms_norm", "rms_norm", "rope", "silu_mul")
@@ -56,18 +56,28 @@ class Stopwatch:
 
 
 def decode_step(ours: Ours, batch: int, tokens: int = 96) -> dict[str, Any]:
-    """Median milliseconds of a decode step by layer and op, and the share of it that lies outside each layer."""
+    """A step of `batch` sequences that draw from the plain distribution."""
     prompt = greedy()[0].prompt[:16]
-    jobs = [Job(prompt, tokens, seed=seed) for seed in range(batch)]
-    ours.generate(jobs)
+    return step_profile(ours, f"batch {batch}", [Job(prompt, tokens, seed=seed) for seed in range(batch)])
+
+
+def sweep_step(ours: Ours, jobs: list[Job], tokens: int = 16) -> dict[str, Any]:
+    """A step of all the sweep's requests."""
+    return step_profile(ours, "sweep", shortened(jobs, tokens))
+
+
+def step_profile(ours: Ours, name: str, jobs: list[Job]) -> dict[str, Any]:
+    """Median milliseconds of a decode step by layer and op, and the share of it that lies outside each layer."""
+    ours.generate(shortened(jobs, 2))
     with _instrumented(ours) as steps:
         ours.generate(jobs)
-    decode = steps[_EDGE:-_EDGE]
+    edge = min(_EDGE, len(steps) // 4)
+    decode = steps[edge:-edge]
     names = sorted({name for step in decode for name in step})
     milliseconds = {name: 1e3 * statistics.median(step.get(name, 0.0) for step in decode) for name in names}
     layers = [layer for layer in _LAYERS if layer in names]
     outside = {f"outside {layer}": 1 - milliseconds[layer] / milliseconds["step"] for layer in layers}
-    return {"batch": batch, "milliseconds": milliseconds, "share": outside}
+    return {"name": name, "milliseconds": milliseconds, "share": outside}
 
 
 @contextmanager
@@ -78,7 +88,7 @@ def _instrumented(ours: Ours) -> Iterator[list[dict[str, float]]]:
         for owner, name, layer in _places(ours):
             stack.enter_context(patch.object(owner, name, watch.wrap(getattr(owner, name), layer, name)))
         stack.enter_context(patch.dict("aphrodite_engine.sampling.steps.STEPS", _timed_steps(watch)))
-        engine = ours.llm._loaded.engine  # type: ignore[union-attr]  # no public hook: a step is the engine's own business
+        engine = _engine(ours)
         stack.enter_context(patch.object(engine, "step", _recording(engine.step, watch, steps)))
         yield steps
 
@@ -111,7 +121,7 @@ def _places(ours: Ours) -> Iterator[tuple[Any, str, str]]:
     from aphrodite_engine.sampling import pipeline
     from aphrodite_kernels import dispatch, native
 
-    model = ours.llm._loaded.engine.runner.model  # type: ignore[union-attr]
+    model = _engine(ours).runner.model
     yield from ((model, name, "model") for name in ("forward", "logits"))
     yield runner, "sample", "model"
     yield from ((decoder, name, "ops") for name in _DECODER_OPS)
@@ -121,3 +131,9 @@ def _places(ours: Ours) -> Iterator[tuple[Any, str, str]]:
     if dispatch.runs_native(torch.empty(0)):
         library = native.library()
         yield from ((library, name, "native") for name in vars(library) if name != "path")
+
+
+def _engine(ours: Ours) -> Any:
+    """There is no public way in: a step is the engine's own business."""
+    loaded: Any = ours.llm._loaded
+    return loaded.engine

@@ -27,7 +27,8 @@ def refresh(results: Path = RESULTS) -> None:
 def tables(results: Path) -> str:
     """The verdict table, then one table a workload, in Markdown."""
     found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
-    parts = [_table(("target", "shape", "asked", "measured", "reached"), [row for r in found for row in _verdicts(r)])]
+    verdicts = [row for result in found for row in _verdicts(result)] + list(_not_measured(found))
+    parts = [_table(("target", "shape", "asked", "measured", "reached"), verdicts)]
     for workload, title, rows, head in _DETAILS:
         lines = [row for result in found if result["workload"] == workload for row in rows(result)]
         if lines:
@@ -40,6 +41,14 @@ def _verdicts(result: Result) -> Iterator[Row]:
         good = value >= low if name.endswith("at least") else value <= low
         verdict = "yes" if good else "**no**"
         yield name.rsplit(",", 1)[0], result["shape"], _asked(name, low), _number(value), verdict
+
+
+def _not_measured(found: list[Result]) -> Iterator[Row]:
+    """What a figure is missing for, with the command that would give it."""
+    there = {(result["workload"], result["shape"]) for result in found}
+    for workload, shape in _EXPECTED:
+        if (workload, shape) not in there:
+            yield workload, shape, "", f"not measured: `run.py --workloads {workload} --shapes {shape}`", ""
 
 
 def _targets(result: Result) -> Iterator[tuple[str, float, float]]:
@@ -56,8 +65,7 @@ def _targets(result: Result) -> Iterator[tuple[str, float, float]]:
         yield "strict, share of time above fast, at most", 0.15, 1 / result["ratios"]["fast"] - 1
     elif workload == "overhead" and result["shape"] == "30m":
         for step in result["steps"]:
-            share = step["share"]["outside ops"]
-            yield f"share of a step outside tensor ops (batch {step['batch']}), at most", 0.30, share
+            yield f"share of a step outside tensor ops ({step['name']}), at most", 0.30, step["share"]["outside ops"]
     elif workload == "start":
         yield "seconds to the first token, warm, at most", 6.0, statistics.median(result["seconds"]["ours"])
         yield "seconds to the first token, first start ever, at most", 6.0, result["cold"]
@@ -75,30 +83,26 @@ def _asked(name: str, low: float) -> str:
 
 def _throughput_rows(result: Result) -> Iterator[Row]:
     for name, rate in result["tokens_per_s"].items():
-        ratio = result["ratios"].get(name)
-        slower = "" if ratio is None else f"{ratio:.2f}"
-        yield result["shape"], _NAMES[name], f"{rate:,.0f}", slower, _rounds(result, name)
+        yield result["shape"], _NAMES[name], f"{rate:,.0f}", *_ratios(result, name), _rounds(result, name)
 
 
 def _latency_rows(result: Result) -> Iterator[Row]:
     for name, rate in result["gb_per_s"].items():
         per_token = statistics.median(result["decode_seconds_per_token"][name])
         share = f"{100 * rate / result['copy_gb_per_s']:.0f} %"
-        ratio, decode = result["ratios"].get(name), result["decode_ratios"].get(name)
-        ratios = "" if ratio is None else f"{ratio:.2f}", "" if decode is None else f"{decode:.2f}"
+        ratios = _cell(result["ratios"].get(name)), _cell(result["decode_ratios"].get(name))
         yield result["shape"], _NAMES[name], f"{1 / per_token:.1f}", f"{rate:.1f}", share, *ratios
 
 
 def _sweep_rows(result: Result) -> Iterator[Row]:
     for name in result["seconds"]:
-        ratio = result["ratios"].get(name)
         scaled = "" if name == "together" else f", {result['probes']} of {result['requests']} sent"
-        yield result["shape"], _NAMES[name] + scaled, "" if ratio is None else f"{ratio:.2f}", _rounds(result, name)
+        yield result["shape"], _NAMES[name] + scaled, *_ratios(result, name), _rounds(result, name)
 
 
 def _start_rows(result: Result) -> Iterator[Row]:
     for name, stages in result["stages"].items():
-        moments = [f"{stages[stage]:.2f}" for stage in ("imported", "loaded", "first_token")]
+        moments = [f"{stages[stage]:.2f}" for stage in ("imported", "loaded", "first_token", "processor")]
         yield (name, *moments, f"{result['resident'][name] / 1e6:,.0f}")
 
 
@@ -113,11 +117,26 @@ def _overhead_rows(result: Result) -> Iterator[Row]:
         ms, share = step["milliseconds"], step["share"]
         layers = [layer for layer in ("model", "ops", "native") if layer in ms]
         cells = [f"{ms[layer]:.2f} ms ({100 * share[f'outside {layer}']:.0f} %)" for layer in layers]
-        yield (result["shape"], str(step["batch"]), f"{ms['step']:.2f} ms", *cells)
+        yield (result["shape"], step["name"], f"{ms['step']:.2f} ms", *cells, _largest_ops(ms))
+
+
+def _largest_ops(milliseconds: dict[str, float], count: int = 4) -> str:
+    ops = {name[4:]: value for name, value in milliseconds.items() if name.startswith("ops.")}
+    largest = sorted(ops, key=lambda name: -ops[name])[:count]
+    return ", ".join(f"{name} {100 * ops[name] / milliseconds['step']:.0f} %" for name in largest)
 
 
 def _multiple(load: dict[str, float]) -> float:
     return load["peak"] / load["weights"]
+
+
+def _ratios(result: Result, name: str) -> tuple[str, str]:
+    """In wall-clock and in processor time."""
+    return _cell(result["ratios"].get(name)), _cell(result["cpu_ratios"].get(name))
+
+
+def _cell(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
 
 
 def _rounds(result: Result, name: str) -> str:
@@ -140,6 +159,9 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
+_EXPECTED = [(workload, shape) for workload in ("offline", "latency", "sweep", "strict") for shape in ("0.6b", "30m")]
+_EXPECTED += [("overhead", "30m"), ("start", "demo")]
+
 _NAMES = {
     "ours": "Aphrodite",
     "strict": "Aphrodite, strict",
@@ -158,7 +180,7 @@ _DETAILS: tuple[tuple[str, str, Callable[[Result], Iterator[Row]], Row], ...] = 
         "offline",
         "Offline",
         _throughput_rows,
-        ("shape", "who", "tokens/s", "times slower than ours", "seconds of each round"),
+        ("shape", "who", "tokens/s", "times our time", "processor time", "seconds of each round"),
     ),
     (
         "latency",
@@ -166,19 +188,24 @@ _DETAILS: tuple[tuple[str, str, Callable[[Result], Iterator[Row]], Row], ...] = 
         _latency_rows,
         ("shape", "who", "tokens/s decoding", "GB/s", "of a copy", "whole request, times ours", "decoding, times ours"),
     ),
-    ("sweep", "Sweep", _sweep_rows, ("shape", "who", "times slower than together", "seconds of each round")),
-    ("strict", "Strict", _throughput_rows, ("shape", "who", "tokens/s", "time over strict", "seconds of each round")),
+    ("sweep", "Sweep", _sweep_rows, ("shape", "who", "times together", "processor time", "seconds of each round")),
+    (
+        "strict",
+        "Strict",
+        _throughput_rows,
+        ("shape", "who", "tokens/s", "times strict", "processor time", "seconds of each round"),
+    ),
     (
         "overhead",
         "A decode step (share of it outside each layer)",
         _overhead_rows,
-        ("shape", "batch", "step", "model and sampler", "kernel and tensor ops", "C functions"),
+        ("shape", "step of", "whole", "model and sampler", "kernel and tensor ops", "C functions", "largest ops"),
     ),
     (
         "start",
         "Start (seconds since the process began, the bundled model)",
         _start_rows,
-        ("who", "imported", "loaded", "first token", "MB resident"),
+        ("who", "imported", "loaded", "first token", "processor seconds until then", "MB resident"),
     ),
     (
         "start",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,7 +17,6 @@ class Shape:
 
     Attributes:
         kv_cache_memory: what our engine gets for the KV cache: the sweep's 160 sequences fit without preemption.
-        rounds: alternations of a measurement, unless the command line says otherwise.
     """
 
     name: str
@@ -28,7 +28,6 @@ class Shape:
     intermediate: int
     vocab: int
     kv_cache_memory: int
-    rounds: int
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -44,8 +43,8 @@ class Shape:
 
 
 SHAPES = {
-    "0.6b": Shape("0.6b", 1024, 28, 16, 8, 128, 3072, 151_936, kv_cache_memory=3 << 30, rounds=3),
-    "30m": Shape("30m", 384, 8, 6, 2, 64, 1536, 32_000, kv_cache_memory=512 << 20, rounds=5),
+    "0.6b": Shape("0.6b", 1024, 28, 16, 8, 128, 3072, 151_936, kv_cache_memory=3 << 30),
+    "30m": Shape("30m", 384, 8, 6, 2, 64, 1536, 32_000, kv_cache_memory=512 << 20),
 }
 
 
@@ -57,7 +56,7 @@ def checkpoint(shape: Shape) -> Path:
     return folder
 
 
-def _random_model(shape: Shape) -> torch.nn.Module:
+def _random_model(shape: Shape) -> Any:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(0)
@@ -72,4 +71,5 @@ def _random_model(shape: Shape) -> torch.nn.Module:
         max_position_embeddings=4096,
         tie_word_embeddings=True,
     )
-    return Qwen3ForCausalLM(config).to(torch.bfloat16)
+    model: Any = Qwen3ForCausalLM(config)
+    return model.to(torch.bfloat16)

@@ -72,5 +72,6 @@ def child(task: str, *arguments: str, **environment: str) -> dict[str, float]:
 
 
 def _stages(runs: list[dict[str, float]]) -> dict[str, float]:
-    """Median seconds until imports are done, the model is there, the first token is out."""
-    return {name: statistics.median(run[name] for run in runs) for name in ("imported", "loaded", "first_token")}
+    """Median seconds until imports are done, the model is there, the first token is out (also in processor time)."""
+    names = ("imported", "loaded", "first_token", "processor")
+    return {name: statistics.median(run[name] for run in runs) for name in names}
