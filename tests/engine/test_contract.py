@@ -24,6 +24,8 @@ from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, PositionLogprobs
 from aphrodite_engine.params import SamplingParams
 from tests.engine import replay
+from tests.engine.models.checkpoints import VOCAB as MODELS_VOCAB
+from tests.engine.models.checkpoints import write_checkpoint
 from tests.engine.strategies import sampling_params
 from tests.engine.tiny import VOCAB
 
@@ -233,6 +235,22 @@ def test_on_the_bundled_model(demo: LLM, chunked_demo: LLM, many: list[Ask]) -> 
     expected = [alone(chunked_demo, ask) for ask in many]
     assert together(demo, many) == expected
     assert together(chunked_demo, many[::-1]) == expected[::-1]
+
+
+@pytest.mark.parametrize("kind", ["mistral_window", "gpt2", "gemma2", "qwen3_moe"])
+def test_on_other_architectures(tmp_path: Path, kind: str) -> None:
+    """Sliding windows on the fast path; learned positions, soft caps and experts on the universal one."""
+    folder = write_checkpoint(tmp_path, kind)
+    with LLM(folder, enable_prefix_caching=False) as whole, LLM(folder, max_num_batched_tokens=7) as chunked:
+
+        @given(many=batches(vocab=MODELS_VOCAB, longest=60, stop=None))
+        @settings(CHECKED, max_examples=4)
+        def check(many: list[Ask]) -> None:
+            expected = [alone(whole, ask) for ask in many]
+            assert together(whole, many[::-1]) == expected[::-1]
+            assert together(chunked, many) == expected
+
+        check()
 
 
 @pytest.fixture(scope="module")
