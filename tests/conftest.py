@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Before anything imports huggingface_hub, which reads its environment once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 # tokenizers warns when a process that used its threads forks; the tests start many processes.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+# A shell without job control starts background commands with interrupts ignored, and children inherit that; the tests
+# that interrupt one need it to listen.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hypothesis import settings
