@@ -101,15 +101,18 @@ def test_a_failed_step_is_logged_in_one_line(
     assert not any(record.exc_info for record in caplog.records)
 
 
+@pytest.mark.parametrize("rows", [1, 2])
 def test_logits_that_are_not_numbers_end_their_request_with_a_clear_error(
-    llm: LLM, monkeypatch: pytest.MonkeyPatch
+    llm: LLM, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
+    """At once, or when two sequences of the request draw together and the first of them fails."""
     model = engine_of(llm).runner.model
     logits = model.logits
 
     def broken(hidden: torch.Tensor) -> torch.Tensor:
         found = logits(hidden)
-        found[-1] = torch.nan
+        if len(found) >= rows:
+            found[0] = torch.nan
         return found
 
     expected = llm.generate("ab", SHORT)[0].text

@@ -73,6 +73,15 @@ def test_after_preemption(tiny_folder: Path) -> None:
         assert engine_of(llm).scheduler.num_preemptions > 0
 
 
+def test_after_preemption_in_the_middle_of_the_prompt(tiny_folder: Path) -> None:
+    with LLM(tiny_folder, max_model_len=112, kv_cache_memory=7 * 16 * 512, max_num_batched_tokens=2) as llm:
+        first = PARAMS.with_fields(max_tokens=40)
+        results = llm.generate([PROMPT[:60], PROMPT[5:53]], [first, PARAMS])
+        for result, params in zip(results, (first, PARAMS), strict=True):
+            check(llm, result, params)
+        assert engine_of(llm).scheduler.num_preemptions > 0
+
+
 @pytest.mark.parametrize("length", [1, 2, 65, 66, 130])
 def test_of_prompts_around_the_rows_held_at_once(tiny: LLM, length: int) -> None:
     params = SamplingParams(max_tokens=1, prompt_logprobs=0, temperature=0)

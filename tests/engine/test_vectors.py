@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from aphrodite_engine.embedding import normalized
 from aphrodite_engine.llm import LLM
+from aphrodite_engine.outputs import TokenEvent
 from aphrodite_engine.params import SamplingParams
-from tests.engine.inside import all_blocks_free, hidden_of, wait_until
+from tests.engine.inside import all_blocks_free, engine_of, hidden_of, wait_until
 from tests.engine.tiny import VOCAB, write_tiny_llama
 
 TEXTS = st.lists(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=60), min_size=1, max_size=6)
@@ -48,6 +50,19 @@ def test_a_text_has_the_same_bits_alone_in_a_batch_in_chunks_and_cached(
     assert np.array_equal(tiny.embed(texts, pooling=pooling), alone)
     assert np.array_equal(tiny.embed(texts[::-1], pooling=pooling), alone[::-1])
     assert np.array_equal(chunked.embed(texts, pooling=pooling), alone)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_a_text_preempted_half_way_has_the_same_bits(tiny: LLM, tiny_folder: Path, pooling: Pooling) -> None:
+    ids, vectors = list(range(48)), queue.SimpleQueue[TokenEvent]()
+    with LLM(tiny_folder, max_model_len=112, kv_cache_memory=7 * 16 * 512, max_num_batched_tokens=2) as llm:
+        endless = llm._admission.admit([9] * 60, SamplingParams(max_tokens=None, ignore_eos=True))
+        request = llm._admission.admit(ids, SamplingParams(), pooling=pooling)
+        llm._running_loop().submit(endless, lambda event: None)
+        llm._running_loop().submit(request, vectors.put)
+        vector = vectors.get(timeout=60).embedding
+        assert engine_of(llm).scheduler.num_preemptions > 0
+    assert np.array_equal(vector, tiny.embed(ids, pooling=pooling, normalize=False)[0])  # type: ignore[arg-type]
 
 
 def test_vectors_have_length_one_unless_asked_not_to(tiny: LLM) -> None:

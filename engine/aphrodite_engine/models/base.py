@@ -21,7 +21,8 @@ class LoadOptions:
     """How a model is brought into memory.
 
     Attributes:
-        determinism: "strict" uses matmuls whose result for a row does not depend on the other rows; "fast" does not.
+        determinism: "strict" uses matmuls whose result for a row does not depend on the other rows; "fast" takes the
+            fastest there is, which on the CPU's fast path is the same C kernel.
         progress: called with (bytes done, bytes in all) while weights load.
     """
 
