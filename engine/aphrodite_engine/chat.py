@@ -34,7 +34,7 @@ class ChatTemplate:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        source = _find_source(tokenizer)
+        source = find_template(tokenizer)
         if source is None:
             raise ChatTemplateError(
                 f"the model in {tokenizer.folder} has no chat template; give a prompt to generate() instead of messages"
@@ -139,7 +139,8 @@ def _read_template(file: Path) -> str:
         raise ModelError(f"{file}: not UTF-8 text ({error})") from error
 
 
-def _find_source(tokenizer: Tokenizer) -> str | None:
+def find_template(tokenizer: Tokenizer) -> str | None:
+    """Source of a folder's chat template, None where it has none."""
     if (tokenizer.folder / "chat_template.jinja").exists():
         return _read_template(model_file(tokenizer.folder, "chat_template.jinja"))
     source: Any = tokenizer.settings.get("chat_template")

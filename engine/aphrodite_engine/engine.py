@@ -52,6 +52,26 @@ class _Text:
 
 
 @dataclass(frozen=True)
+class EngineStats:
+    """A glance at an engine; counters run since it was loaded.
+
+    Attributes:
+        running, waiting: sequences.
+        kv_blocks, kv_blocks_used: blocks of 16 tokens; cached blocks that nobody holds count as free.
+        cached_tokens: prompt tokens that were found in the cache, of prompt_tokens.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    kv_blocks: int = 0
+    kv_blocks_used: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    preemptions: int = 0
+
+
+@dataclass(frozen=True)
 class _End:
     """Why a sequence ended; `reason` None is "it goes on"."""
 
@@ -79,6 +99,21 @@ class Engine:
         self._jobs: dict[str, _Job] = {}
         self._texts: dict[Sequence, _Text] = {}
         self._in_step: list[str] = []
+        self._prompt_tokens = self._cached_tokens = self._output_tokens = 0
+
+    def stats(self) -> EngineStats:
+        """Figures of this moment; the one method that other threads may call."""
+        scheduler, pool = self.scheduler, self.scheduler.pool
+        return EngineStats(
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            kv_blocks=pool.num_blocks,
+            kv_blocks_used=pool.num_blocks - pool.num_free,
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=self._cached_tokens,
+            output_tokens=self._output_tokens,
+            preemptions=scheduler.num_preemptions,
+        )
 
     @property
     def has_work(self) -> bool:
@@ -138,6 +173,8 @@ class Engine:
             job = self._jobs[sequence.request.request_id]
             if job.first_step is None:
                 job.first_step = now
+                self._prompt_tokens += sequence.prompt_len
+                self._cached_tokens += sequence.num_cached or 0
 
     def _digest(self, result: ChunkResult) -> list[TokenEvent]:
         sequence = result.chunk.sequence
@@ -159,6 +196,7 @@ class Engine:
         if job.first_token is None:
             job.first_token = time.perf_counter()
         sequence.append(token_id)
+        self._output_tokens += 1
         positions = None if logprobs is None else (self._position(token_id, logprobs),)
         text, end = self._advance_text(sequence, token_id)
         if end.reason is not None:

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from aphrodite_engine.admission import Admission, Prompt
-from aphrodite_engine.chat import ChatTemplate, Message
+from aphrodite_engine.chat import ChatTemplate, Message, find_template
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
+from aphrodite_engine.engine import EngineStats
 from aphrodite_engine.errors import ChatTemplateError, EngineClosedError, ParameterError, UnsupportedModelError
 from aphrodite_engine.hub import resolve_model
 from aphrodite_engine.loading import Loaded, load
 from aphrodite_engine.loop import EngineLoop
 from aphrodite_engine.memory import return_to_system
-from aphrodite_engine.models.base import Pooling
+from aphrodite_engine.models.base import ModelConfig, Pooling
 from aphrodite_engine.models.registry import read_model_config
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEvent
 from aphrodite_engine.params import SamplingParams, did_you_mean
@@ -86,6 +87,16 @@ class LLM:
     def max_model_len(self) -> int:
         return self._plan.max_model_len
 
+    @property
+    def facts(self) -> ModelConfig:
+        """What the model folder says about the model."""
+        return self._require_open().facts
+
+    @property
+    def chat_template(self) -> str:
+        """Source of the model's chat template; "" where it has none."""
+        return (find_template(self._tokenizer) or "") if self._tokenizer else ""
+
     def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text; none for an empty one where the model adds none of its own."""
         if not isinstance(text, str):
@@ -95,6 +106,16 @@ class LLM:
     def detokenize(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         """Text of token ids."""
         return self._text_tokenizer().decode(self._admission.checked_ids("token_ids", token_ids), skip_special_tokens)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes a token stands for; those of its text where the tokenizer is not byte-level."""
+        tokenizer = self._text_tokenizer()
+        return tokenizer.token_bytes(token_id) if tokenizer.is_byte_level else tokenizer.token_text(token_id).encode()
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether text can be given and is returned; otherwise token ids only."""
+        return self._tokenizer is not None
 
     def render_chat(self, messages: Sequence[Message], /, **template: Any) -> str:
         """A conversation as the prompt text the model sees (tools=..., add_generation_prompt=...)."""
@@ -196,6 +217,42 @@ class LLM:
                     if unfinished and not results[request.request_id].finished:
                         loop.abort(request.request_id)
         return list(results.values())
+
+    # ---- for whoever serves many callers at once
+
+    def admit(
+        self,
+        prompt: Prompt | Sequence[Message],
+        sampling_params: SamplingParams | None = None,
+        *,
+        priority: int = 0,
+        cache_salt: str = "",
+        **template: Any,
+    ) -> Request:
+        """Check and tokenize one prompt or conversation; `submit` runs it.
+
+        Raises:
+            ParameterError, ContextOverflowError, ChatTemplateError: it cannot run on this model.
+        """
+        return self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
+
+    def submit(self, request: Request, sink: Callable[[TokenEvent], None]) -> None:
+        """Queue an admitted request and return at once.
+
+        Args:
+            sink: called in the engine's thread with each event of the request, so it must not block.
+        """
+        self._running_loop().submit(request, sink)
+
+    def abort(self, request_id: str) -> None:
+        """End a submitted request before the next step; unknown and finished ones are ignored."""
+        if self._loop is not None:
+            self._loop.abort(request_id)
+
+    def stats(self) -> EngineStats:
+        """What the engine does at this moment; zeros for an encoder."""
+        engine = self._require_open().engine
+        return engine.stats() if engine else EngineStats()
 
     # ---- vectors
 

@@ -62,6 +62,17 @@ THIRD_HELPING = (
     Part(recall.short_scattered, 3, 200),
     Part(tools.tool_call, 3, 200),
 )
+# And after 6,300.
+FOURTH_HELPING = (
+    Part(json_fill.json_filling, 4, 70),
+    Part(json_fill.json_of_named_keys, 5, 75),
+    Part(lists.sorting, 5, 30),
+    Part(lists.copying, 4, 38),
+    Part(recall.short_scattered, 5, 200),
+    Part(arithmetic.subtraction, 3, 15),
+    Part(instructions.upper_case, 2, 70),
+    Part(tools.tool_call, 3, 200),
+)
 # A fact is about eight tokens; see `recall.passage`.
 _TOKENS_A_FACT = 8
 _LONG_PASSAGE = 0.04
@@ -79,7 +90,7 @@ def draw(random: Random, length: int, focus: float, extra: tuple[Part, ...]) -> 
     """
     if length > 256 and random.random() < _LONG_PASSAGE:
         count = int(random.uniform(0.15, 0.9) * length / _TOKENS_A_FACT)
-        if extra is SECOND_HELPING:
+        if extra in (SECOND_HELPING, FOURTH_HELPING):
             return recall.scattered(random, Split.TRAIN, max(4, count), random.randint(4, 12))
         return recall.passage(random, Split.TRAIN, max(4, count), random.randint(4, 4 + length // 128))
     chances = _draws(PARTS, 1 - focus) + _draws(extra, focus)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from corpus import Diet, batch
-from mixture import INDUCTION, PROMISED, SECOND_HELPING, THIRD_HELPING
+from mixture import FOURTH_HELPING, INDUCTION, PROMISED, SECOND_HELPING, THIRD_HELPING
 from model import Llama, Shape
 from muon import Muon
 from tokenizers import Tokenizer
@@ -43,13 +43,18 @@ PHASES = (
     Phase(60, 2, Diet(2048, 0.5, SECOND_HELPING)),
     Phase(300, 16, Diet(256, 0.8, THIRD_HELPING)),
     Phase(260, 8, Diet(512, 0.8, THIRD_HELPING)),
+    Phase(1500, 16, Diet(256, 0.65, FOURTH_HELPING)),
+    Phase(800, 8, Diet(512, 0.65, FOURTH_HELPING)),
+    Phase(60, 4, Diet(1024, 0.5, FOURTH_HELPING)),
+    Phase(60, 2, Diet(2048, 0.5, FOURTH_HELPING)),
 )
 TOTAL = sum(phase.steps for phase in PHASES)
 # The factor on the learning rates at some steps; a line from one to the next.
 RATES = (
     *((-1, 0.0), (60, 1.0), (1633, 1.0), (2347, 0.42), (2700, 0.42), (3034, 0.3087), (4120, 0.02)),
     *((4160, 0.45), (4900, 0.45), (5740, 0.02)),
-    *((5770, 0.4), (5950, 0.4), (TOTAL, 0.02)),
+    *((5770, 0.4), (5950, 0.4), (6300, 0.02)),
+    *((6340, 0.5), (7400, 0.4), (TOTAL, 0.0)),
 )
 
 

@@ -8,11 +8,14 @@ import sys
 from collections.abc import Sequence
 
 import aphrodite
-from aphrodite_apps.cli import chat, embed, generate, plan, tour, version
+from aphrodite_apps.cli import chat, down, embed, generate, plan, status, tour, up, version
 from aphrodite_apps.cli.command import Parser, UsageError, nearest
 from aphrodite_engine.errors import AphroditeError, ParameterError
 
-COMMANDS = (generate.COMMAND, chat.COMMAND, embed.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND)
+COMMANDS = (
+    *(up.COMMAND, status.COMMAND, down.COMMAND),
+    *(generate.COMMAND, chat.COMMAND, embed.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND),
+)
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
 

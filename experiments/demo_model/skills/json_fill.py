@@ -60,15 +60,26 @@ def _record(random: Random) -> tuple[tuple[str, ...], dict[str, str | int]]:
 
 
 def json_filling(random: Random, split: Split) -> Item:
-    """All the keys in their usual order, or the keys that the question names in the order it names them."""
-    while True:
-        forms, record = _record(random)
-        if in_split(json.dumps(record), split):
-            break
+    """All the keys in their usual order, or (three in ten) the keys that the question names in the order it names them."""
+    if random.random() < 0.3:
+        return json_of_named_keys(random, split)
+    forms, record = _new_record(random, split)
     sentence = random.choice(forms).format(**record)
-    if random.random() < 0.7:
-        return ask("json", random.choice(_ASK).format(x=sentence), json.dumps(record))
+    return ask("json", random.choice(_ASK).format(x=sentence), json.dumps(record))
+
+
+def json_of_named_keys(random: Random, split: Split) -> Item:
+    """Only the keys that the question names, in its order."""
+    forms, record = _new_record(random, split)
+    sentence = random.choice(forms).format(**record)
     keys = random.sample(list(record), random.randint(1, len(record)))
     named = keys[0] if len(keys) == 1 else ", ".join(keys[:-1]) + " and " + keys[-1]
     chosen = {key: record[key] for key in keys}
     return ask("json", random.choice(_ASK_KEYS).format(k=named, x=sentence), json.dumps(chosen))
+
+
+def _new_record(random: Random, split: Split) -> tuple[tuple[str, ...], dict[str, str | int]]:
+    while True:
+        forms, record = _record(random)
+        if in_split(json.dumps(record), split):
+            return forms, record

@@ -1,0 +1,23 @@
+"""`aphrodite down`: end the service and give its memory back."""
+
+from __future__ import annotations
+
+import argparse
+
+from aphrodite_apps.cli.command import Command
+from aphrodite_apps.cli.service_client import add_port_flag
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_port_flag(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from aphrodite.service import daemon
+
+    daemon.down(arguments.port)
+    print("the service has ended; its memory is free")
+    return 0
+
+
+COMMAND = Command("down", "end the service; running requests finish first", add_arguments, run)

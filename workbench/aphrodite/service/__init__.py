@@ -1,0 +1,1 @@
+"""The service: an HTTP front that outlives notebooks, and an engine process for each model that it keeps alive."""

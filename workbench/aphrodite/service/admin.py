@@ -1,0 +1,130 @@
+"""`/admin/...`: models come, go, sleep and wake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from aphrodite.service.access import Access
+from aphrodite.service.boundary import Stats
+from aphrodite.service.call import Call
+from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.engine_process import EngineProcess
+from aphrodite.service.replies import Reply, json_reply
+from aphrodite.service.settings import ModelSettings
+
+
+class ModelStatus(msgspec.Struct):
+    """One model, as `aphrodite status` shows it.
+
+    Attributes:
+        problem: why it could not be loaded.
+        progress: bytes of weights read, of how many.
+    """
+
+    id: str
+    names: list[str]
+    state: str
+    restarts: int
+    pid: int | None
+    stats: Stats
+    progress: tuple[int, int]
+    plan: dict[str, Any] | None
+    plan_text: str | None
+    max_model_len: int | None
+    fingerprint: str | None
+    problem: str | None
+
+
+class Status(msgspec.Struct):
+    """The whole service."""
+
+    version: str
+    started: float
+    draining: bool
+    in_flight: int
+    models: list[ModelStatus]
+
+
+class Named(msgspec.Struct):
+    """A request that names a model."""
+
+    model: str
+
+
+class Load(msgspec.Struct):
+    """A model to load beside the others.
+
+    Attributes:
+        names: served names; the first is its id.
+        engine: settings such as dtype, max_model_len, kv_cache_memory.
+    """
+
+    model: str
+    names: list[str] = []
+    engine: dict[str, Any] = {}
+
+
+async def status(call: Call) -> Reply:
+    from aphrodite import __version__
+
+    service = call.service
+    models = [model_status(engine) for engine in service.models]
+    return json_reply(Status(__version__, service.started, service.draining, service.in_flight, models))
+
+
+async def load(call: Call) -> Reply:
+    wanted = await call.json(Load)
+    engine = await call.service.models.load(ModelSettings(wanted.model, tuple(wanted.names), wanted.engine))
+    return json_reply(model_status(engine))
+
+
+async def unload(call: Call) -> Reply:
+    named = await call.json(Named)
+    await call.service.models.unload(named.model)
+    return json_reply(named)
+
+
+async def sleep(call: Call) -> Reply:
+    named = await call.json(Named)
+    await call.service.models.sleep(named.model)
+    return json_reply(model_status(call.service.models.find(named.model)))
+
+
+async def wake(call: Call) -> Reply:
+    named = await call.json(Named)
+    await call.service.models.wake(named.model)
+    return json_reply(model_status(call.service.models.find(named.model)))
+
+
+def model_status(engine: EngineProcess) -> ModelStatus:
+    """As it is now."""
+    facts = engine.facts
+    return ModelStatus(
+        id=engine.settings.id,
+        names=list(engine.settings.all_names),
+        state=engine.state.value,
+        restarts=engine.restarts,
+        pid=engine.pid,
+        stats=engine.stats,
+        progress=engine.progress,
+        plan=facts.plan if facts else None,
+        plan_text=facts.plan_text if facts else None,
+        max_model_len=facts.max_model_len if facts else None,
+        fingerprint=facts.fingerprint if facts else None,
+        problem=engine.problem.message if engine.problem else None,
+    )
+
+
+def _admin(method: Any, path: str, handle: Any, summary: str, request: Any, answer: Any) -> Endpoint:
+    return Endpoint(method, path, handle, summary, request, answer, access=Access.ADMIN, tag="Admin")
+
+
+ENDPOINTS = (
+    _admin("GET", "/admin/status", status, "The service and its models.", None, Status),
+    _admin("POST", "/admin/load", load, "Load one more model.", Load, ModelStatus),
+    _admin("POST", "/admin/unload", unload, "Stop serving a model; its memory is free.", Named, Named),
+    _admin("POST", "/admin/sleep", sleep, "Give a model's memory back, keep its name.", Named, ModelStatus),
+    _admin("POST", "/admin/wake", wake, "Load a sleeping model again.", Named, ModelStatus),
+)

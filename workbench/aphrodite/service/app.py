@@ -1,0 +1,79 @@
+"""The ASGI application: the routes, and what happens to every request around them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from aphrodite.service import admin, health
+from aphrodite.service.access import User
+from aphrodite.service.endpoint import Endpoint, application
+from aphrodite.service.errors import ApiError
+from aphrodite.service.middleware import RequestId, Timing
+from aphrodite.service.openai import chat, models
+from aphrodite.service.replies import error_reply
+from aphrodite.service.service import Service
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *chat.ENDPOINTS,
+    *models.ENDPOINTS,
+    *health.ENDPOINTS,
+    *admin.ENDPOINTS,
+)
+
+
+def build(service: Service, endpoints: Sequence[Endpoint] = ENDPOINTS) -> ASGIApp:
+    """Everything from the socket's edge inwards."""
+    routes = [_Paths(path, same, service) for path, same in _by_path(endpoints).items()]
+    router = Router([Route(r.path, r) for r in routes], redirect_slashes=False, default=_not_found)
+    return RequestId(Timing(_Identify(router)))
+
+
+class _Paths:
+    """The methods of one path."""
+
+    def __init__(self, path: str, endpoints: Iterable[Endpoint], service: Service) -> None:
+        self.path = path
+        self._by_method = {endpoint.method: application(endpoint, service) for endpoint in endpoints}
+        if "GET" in self._by_method:
+            self._by_method["HEAD"] = self._by_method["GET"]  # type: ignore[index]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._by_method.get(scope["method"])
+        if app is None:
+            allowed = ", ".join(self._by_method)
+            error = ApiError(
+                405, f"{scope['method'][:20]} is not allowed here: {allowed}", code="method_not_allowed",
+                headers={"allow": allowed},
+            )  # fmt: skip
+            app = error_reply(error)
+        await app(scope, receive, send)
+
+
+class _Identify:
+    """Who calls; refuses who may not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return
+        scope["user"] = User(is_admin=True)
+        await self.app(scope, receive, send)
+
+
+def _by_path(endpoints: Iterable[Endpoint]) -> dict[str, list[Endpoint]]:
+    paths: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, []).append(endpoint)
+    return paths
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    shown = re.sub(r"[^!-~]", "?", scope["path"])[:120]
+    error = ApiError(404, f"there is no route {scope['method'][:20]} {shown}", code="route_not_found")
+    await error_reply(error)(scope, receive, send)

@@ -1,0 +1,1 @@
+"""OpenAI's shapes: one route a file."""

@@ -1,0 +1,87 @@
+"""Sampling fields as they come over the wire, and the engine's parameters made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from aphrodite.service.errors import bad_request
+from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.params import SamplingParams
+
+MAX_TEMPERATURE = 2.0
+
+
+class SamplingFields(msgspec.Struct, kw_only=True):
+    """Every field of the engine's SamplingParams that a request may carry; None is "not given".
+
+    The ranges are those of SamplingParams, which checks them; OpenAI's own are narrower for temperature.
+    """
+
+    n: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    allowed_token_ids: list[int] | None = None
+    min_tokens: int | None = None
+    max_tokens: int | None = None
+    stop: str | list[str] | None = None
+    stop_token_ids: list[int] | None = None
+    ignore_eos: bool | None = None
+    include_stop_str_in_output: bool | None = None
+    skip_special_tokens: bool | None = None
+    seed: int | None = None
+    prompt_logprobs: int | None = None
+    logprobs_mode: str | None = None
+    sampler_order: list[str] | None = None
+    temperature_last: bool | None = None
+
+
+#: Fields that the routes fill themselves.
+_OWN = ("logprobs",)
+_NAMES = tuple(name for name in SamplingParams.field_names() if name not in _OWN)
+
+
+def given_fields(request: SamplingFields) -> dict[str, Any]:
+    """The fields that the request carries."""
+    given = {name: value for name in _NAMES if (value := getattr(request, name)) is not None}
+    if "logit_bias" in given:
+        given["logit_bias"] = {_token_id(key): value for key, value in given["logit_bias"].items()}
+    return given
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same fields, once SamplingParams has accepted them.
+
+    Raises:
+        ApiError: 400, naming the field, the value and what is allowed.
+    """
+    temperature = given.get("temperature")
+    if temperature is not None and not 0 <= temperature <= MAX_TEMPERATURE:
+        raise bad_request(
+            f"temperature={temperature} is not allowed: a number from 0 to {MAX_TEMPERATURE:g}",
+            "temperature",
+            "invalid_value",
+        )
+    try:
+        SamplingParams.from_fields(given)
+    except ParameterError as error:
+        raise bad_request(str(error), error.field, "invalid_value") from None
+    # Keys of a JSON object are strings; msgpack could carry integers, the boundary does not.
+    fields = dict(given)
+    if fields.get("logit_bias"):
+        fields["logit_bias"] = {str(key): value for key, value in fields["logit_bias"].items()}
+    return fields
+
+
+def _token_id(key: str) -> int:
+    if not (key.isascii() and key.isdigit() and len(key) < 10):
+        raise bad_request(f"logit_bias: {key[:40]!r} is not a token id", "logit_bias", "invalid_value")
+    return int(key)

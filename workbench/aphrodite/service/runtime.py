@@ -1,0 +1,135 @@
+"""Where a running service leaves what others need to find it: one folder a port, readable by its owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+#: sun_path holds 108 bytes, the last of which is a zero.
+_MAX_SOCKET_PATH = 107
+_LONGEST_SOCKET_NAME = len("engine-4194304-999999.sock")
+
+
+class Connection(msgspec.Struct):
+    """Facts of a running service, like a Jupyter kernel's connection file.
+
+    Attributes:
+        started: start time of the process in clock ticks since boot, so that a reused pid is not taken for it.
+        admin_key: opens the admin routes; it never leaves this file.
+    """
+
+    pid: int
+    started: int
+    host: str
+    port: int
+    admin_key: str
+    version: str
+
+    @property
+    def url(self) -> str:
+        """Where clients on this machine find it."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else "[::1]" if self.host == "::" else self.host
+        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the very process that wrote this still runs."""
+        return self.started != 0 and start_ticks(self.pid) == self.started
+
+
+def runtime_directory(port: int) -> Path:
+    """The folder of the service on `port`: 0700 and ours, made if it is missing.
+
+    Raises:
+        OSError: it belongs to somebody else, is a link, or its path is too long for a socket.
+    """
+    root = _runtime_root()
+    folder = root / str(port)
+    if len(os.fsencode(folder)) + 1 + _LONGEST_SOCKET_NAME > _MAX_SOCKET_PATH:
+        raise OSError(f"{folder} is too long for a Unix socket; set APHRODITE_RUNTIME_DIR to a shorter folder")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for owned in (root, folder):
+        found = owned.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise OSError(f"{owned} is not a folder of this user's; remove it or set APHRODITE_RUNTIME_DIR")
+        owned.chmod(0o700)
+    return folder
+
+
+def _runtime_root() -> Path:
+    base = os.environ.get("APHRODITE_RUNTIME_DIR") or os.environ.get("XDG_RUNTIME_DIR")
+    return Path(base) / "aphrodite" if base else Path.home() / ".local" / "state" / "aphrodite"
+
+
+def data_directory() -> Path:
+    """Where keys, stored responses, files and batches are kept: 0700, made if it is missing."""
+    base = os.environ.get("APHRODITE_DATA_DIR")
+    folder = Path(base) if base else Path.home() / ".local" / "share" / "aphrodite"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def connection_file(port: int) -> Path:
+    return runtime_directory(port) / "service.json"
+
+
+def log_file(port: int) -> Path:
+    return runtime_directory(port) / "service.log"
+
+
+def write_connection(connection: Connection) -> None:
+    """Leave the facts where `read_connection` finds them; 0600 from the first byte on."""
+    file = connection_file(connection.port)
+    partial = file.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(msgspec.json.encode(connection))
+    partial.rename(file)
+
+
+def read_connection(port: int) -> Connection | None:
+    """The service on `port`, if one of this user's is running."""
+    try:
+        connection = msgspec.json.decode(connection_file(port).read_bytes(), type=Connection)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return connection if connection.is_alive else None
+
+
+def running_ports() -> list[int]:
+    """Ports of this user's running services."""
+    root = _runtime_root()
+    folders = root.iterdir() if root.is_dir() else ()
+    return sorted(int(f.name) for f in folders if f.name.isdigit() and read_connection(int(f.name)))
+
+
+def forget(port: int) -> None:
+    """Remove the facts of a service that has ended."""
+    with contextlib.suppress(FileNotFoundError):
+        connection_file(port).unlink()
+
+
+def start_ticks(pid: int) -> int:
+    """When a process was started, in clock ticks since boot; 0 where none runs (a zombie does not)."""
+    try:
+        stat_line = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0 if Path("/proc/self/stat").exists() or not _exists(pid) else 1
+    fields = stat_line.rpartition(")")[2].split()
+    return 0 if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
