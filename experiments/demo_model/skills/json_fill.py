@@ -60,7 +60,7 @@ def _record(random: Random) -> tuple[tuple[str, ...], dict[str, str | int]]:
 
 
 def json_filling(random: Random, split: Split) -> Item:
-    """All the keys in their usual order, or (three in ten) the keys that the question names in the order it names them."""
+    """All keys in their usual order, or (three in ten) those that the question names in the order it names them."""
     if random.random() < 0.3:
         return json_of_named_keys(random, split)
     forms, record = _new_record(random, split)

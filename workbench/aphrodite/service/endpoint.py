@@ -1,4 +1,4 @@
-"""A route as data: what it takes, what it gives, who may call it. The router and the OpenAPI document read the same list."""
+"""A route as data: what it takes, what it gives, who may call it; router and OpenAPI document read the same list."""
 
 from __future__ import annotations
 

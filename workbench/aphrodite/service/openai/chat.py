@@ -11,12 +11,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from aphrodite.service import boundary
-from aphrodite.service.boundary import Facts, Token, TokenLogprob
+from aphrodite.service.boundary import Facts, Token
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.engine_process import EngineFailure, EngineProcess, Generation
 from aphrodite.service.errors import ApiError, bad_request, from_problem
 from aphrodite.service.openai.sampling import SamplingFields, checked, given_fields
+from aphrodite.service.openai.shapes import ChoiceLogprobs, Usage, content_logprob, usage
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 
 # ---- the request
@@ -49,21 +50,6 @@ class ChatRequest(SamplingFields, kw_only=True):
 # ---- the answer
 
 
-class TopLogprob(msgspec.Struct):
-    token: str
-    logprob: float
-    bytes: list[int] | None
-
-
-class ContentLogprob(TopLogprob):
-    top_logprobs: list[TopLogprob]
-
-
-class ChoiceLogprobs(msgspec.Struct):
-    content: list[ContentLogprob] | None
-    refusal: None = None
-
-
 class Message(msgspec.Struct):
     content: str | None
     role: str = "assistant"
@@ -78,22 +64,6 @@ class Choice(msgspec.Struct):
     logprobs: ChoiceLogprobs | None = None
     token_ids: list[int] | UnsetType = UNSET
     stop_reason: int | str | None = None
-
-
-class PromptDetails(msgspec.Struct):
-    cached_tokens: int = 0
-
-
-class CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int = 0
-
-
-class Usage(msgspec.Struct):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails
-    completion_tokens_details: CompletionDetails
 
 
 class ChatCompletion(msgspec.Struct, kw_only=True):
@@ -295,19 +265,10 @@ class Job:
         if not self.request.logprobs:
             return None
         positions = [position for token in tokens for position in token.logprobs or ()]
-        return ChoiceLogprobs([self._position(position) for position in positions])
-
-    def _position(self, candidates: list[TokenLogprob]) -> ContentLogprob:
-        drawn = candidates[0]
-        best = sorted(candidates, key=lambda c: c.rank)[: self.request.top_logprobs or 0]
-        top = [TopLogprob(c.text, c.logprob, list(c.raw)) for c in best]
-        return ContentLogprob(drawn.text, drawn.logprob, list(drawn.raw), top)
+        return ChoiceLogprobs([content_logprob(p, self.request.top_logprobs or 0) for p in positions])
 
     def _usage(self) -> Usage:
-        prompt = self.admitted.prompt_tokens
-        return Usage(
-            prompt, self.num_output, prompt + self.num_output, PromptDetails(self.num_cached), CompletionDetails()
-        )
+        return usage(self.admitted.prompt_tokens, self.num_output, self.num_cached)
 
 
 ENDPOINTS = (

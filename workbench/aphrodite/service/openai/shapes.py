@@ -1,0 +1,51 @@
+"""Structures that several routes answer with."""
+
+from __future__ import annotations
+
+import msgspec
+
+from aphrodite.service.boundary import TokenLogprob
+
+
+class TopLogprob(msgspec.Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class ContentLogprob(TopLogprob):
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(msgspec.Struct):
+    content: list[ContentLogprob] | None
+    refusal: None = None
+
+
+def content_logprob(candidates: list[TokenLogprob], count: int) -> ContentLogprob:
+    """Of one position: the drawn token, and the `count` most likely ones."""
+    drawn = candidates[0]
+    best = sorted(candidates, key=lambda candidate: candidate.rank)[:count]
+    top = [TopLogprob(c.text, c.logprob, list(c.raw)) for c in best]
+    return ContentLogprob(drawn.text, drawn.logprob, list(drawn.raw), top)
+
+
+class PromptDetails(msgspec.Struct):
+    cached_tokens: int = 0
+
+
+class CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int = 0
+
+
+class Usage(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
+
+
+def usage(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) -> Usage:
+    """Token counts of one request."""
+    return Usage(prompt, completion, prompt + completion, PromptDetails(cached), CompletionDetails(reasoning))
