@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(f"    {stats['running']} running, {stats['waiting']} waiting, {_kv(stats)}")
         print(
-            f"    process {model['pid']}, {terminal.size(stats['resident_bytes'])} resident, {model['restarts']} restarts"
+            f"    process {model['pid']}, {terminal.size(stats['resident_bytes'])} resident, "
+            f"{model['restarts']} restarts"
         )
     return 0
 

@@ -112,6 +112,4 @@ def _print(is_new: bool, url: str, port: int) -> None:
         print(terminal.paint(f"  runtime folder: {os.environ['APHRODITE_RUNTIME_DIR']}", "dim"))
 
 
-COMMAND = Command(
-    "up", "start the service in the background, or attach to it", add_arguments, run, "[MODEL] [flags]", EPILOG
-)
+COMMAND = Command("up", "start the service, or attach to it", add_arguments, run, "[MODEL] [flags]", EPILOG)
