@@ -265,6 +265,11 @@ def frame(message: ToEngine | FromEngine) -> bytes:
     return len(body).to_bytes(_PREFIX_BYTES, "big") + body
 
 
+def decode_to_engine(body: bytes) -> ToEngine:
+    """A frame's body, for an engine process that reads its socket in its own way."""
+    return _to_engine.decode(body)
+
+
 def _checked_length(prefix: bytes) -> int:
     length = int.from_bytes(prefix, "big")
     if length > MAX_FRAME_BYTES:
