@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
+_TEXT = re.compile(rb'"content":"[^"]')
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Connection:
         while size := int(await self._reader.readline(), 16):
             chunk = await self._reader.readexactly(size + 2)
             now = time.perf_counter()
-            answer.events += [now] * chunk.count(b'"content":" word')
+            answer.events += [now] * len(_TEXT.findall(chunk))
             answer.complete |= chunk.startswith(b"data: [DONE]") or b"\ndata: [DONE]" in chunk
         await self._reader.readline()
 
