@@ -1,4 +1,4 @@
-"""The one command: `python experiments/serving/run.py [--parts layers,streams,serve,offline,cancel,memory] [--rounds N]`.
+"""The one command: `python experiments/serving/run.py [--parts layers,streams,...] [--rounds N]`.
 
 Writes results/*.json and refreshes the tables of README.md. Answers are counted and checked before any speed is told.
 """
@@ -19,9 +19,9 @@ import uvloop
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "throughput"), str(HERE.parent.parent)]
 
-import machine
-import parts
-import report
+import machine  # noqa: E402 (these lie in folders that only this script knows)
+import parts  # noqa: E402
+import report  # noqa: E402
 
 RESULTS = HERE / "results"
 PARTS: dict[str, Callable[[int], Any]] = {
