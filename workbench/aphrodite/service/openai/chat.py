@@ -8,19 +8,38 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from aphrodite.service import boundary
-from aphrodite.service.boundary import Facts, Token
+from aphrodite.service.boundary import TokenLogprob
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
-from aphrodite.service.engine_process import EngineFailure, EngineProcess, Generation
-from aphrodite.service.errors import ApiError, bad_request, from_problem
+from aphrodite.service.errors import bad_request
+from aphrodite.service.openai import conversation
+from aphrodite.service.openai.chat_shapes import (
+    ChatChunk,
+    ChatCompletion,
+    Choice,
+    ChunkChoice,
+    Delta,
+    FunctionCall,
+    FunctionDelta,
+    Message,
+    MessageToolCall,
+    ToolCallDelta,
+)
+from aphrodite.service.openai.conversation import (
+    Answer,
+    News,
+    ReasoningDelta,
+    Reply,
+    TextDelta,
+    ToolArgumentsDelta,
+    ToolCallStarted,
+    Turn,
+)
 from aphrodite.service.openai.sampling import SamplingFields, checked, given_fields
-from aphrodite.service.openai.shapes import ChoiceLogprobs, Usage, content_logprob, usage
+from aphrodite.service.openai.shapes import ChoiceLogprobs, Usage, content_logprob
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
-
-# ---- the request
 
 
 class StreamOptions(msgspec.Struct):
@@ -47,100 +66,32 @@ class ChatRequest(SamplingFields, kw_only=True):
     safety_identifier: str | None = None
 
 
-# ---- the answer
-
-
-class Message(msgspec.Struct):
-    content: str | None
-    role: str = "assistant"
-    refusal: None = None
-    annotations: list[Any] = []
-
-
-class Choice(msgspec.Struct):
-    index: int
-    message: Message
-    finish_reason: str
-    logprobs: ChoiceLogprobs | None = None
-    token_ids: list[int] | UnsetType = UNSET
-    stop_reason: int | str | None = None
-
-
-class ChatCompletion(msgspec.Struct, kw_only=True):
-    """`seed` is the one that was used: with it the same request gives the same tokens."""
-
-    id: str
-    object: str = "chat.completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage
-    system_fingerprint: str
-    seed: int
-    prompt_token_ids: list[int] | UnsetType = UNSET
-
-
-class Delta(msgspec.Struct, omit_defaults=True):
-    role: str | UnsetType = UNSET
-    content: str | UnsetType | None = UNSET
-    refusal: UnsetType | None = UNSET
-
-
-class ChunkChoice(msgspec.Struct):
-    index: int
-    delta: Delta
-    finish_reason: str | None = None
-    logprobs: ChoiceLogprobs | None = None
-    token_ids: list[int] | UnsetType = UNSET
-
-
-class ChatChunk(msgspec.Struct, kw_only=True):
-    id: str
-    object: str = "chat.completion.chunk"
-    created: int
-    model: str
-    choices: list[ChunkChoice]
-    usage: Usage | UnsetType | None = UNSET
-    system_fingerprint: str
-    seed: int | UnsetType = UNSET
-
-
-# ---- the route
-
-
 async def create(call: Call) -> Any:
     request = await call.json(ChatRequest)
-    engine, facts = call.service.models.ready(request.model)
-    generation = engine.generate(_message(request, call, facts))
+    answer = await conversation.start(call, _turn(request))
     try:
-        admitted = await call.until_gone(generation.admitted())
-        job = Job(request, engine, facts, generation, admitted)
+        completion = Completion(request, answer)
         if request.stream:
-            return EventStream(job.events())
-        return json_reply(await call.until_gone(job.whole()))
+            return EventStream(completion.events())
+        return json_reply(await call.until_gone(completion.whole()))
     except BaseException:
-        generation.abort()
+        answer.abort()
         raise
 
 
-def _message(request: ChatRequest, call: Call, facts: Facts) -> boundary.Generate:
-    if not facts.has_chat_template:
-        raise bad_request(
-            f"{request.model} has no chat template; use /v1/completions with a prompt", "model", "unsupported_by_model"
-        )
+def _turn(request: ChatRequest) -> Turn:
     params = given_fields(request)
     limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
     # OpenAI's default is no limit but the context's.
     params["max_tokens"] = limit
     params["logprobs"] = _logprobs(request)
-    return boundary.Generate(
-        id=0,
-        params=checked(params),
+    return Turn(
+        model=request.model,
         messages=request.messages,
-        template={"add_generation_prompt": request.add_generation_prompt, **(request.chat_template_kwargs or {})},
-        priority=call.user.priority,
-        cache_salt=call.user.tenant,
-        echo_ids=request.return_token_ids,
+        sampling=checked(params),
+        template=request.chat_template_kwargs or {},
+        add_generation_prompt=request.add_generation_prompt,
+        return_token_ids=request.return_token_ids,
     )
 
 
@@ -156,119 +107,111 @@ def _logprobs(request: ChatRequest) -> int | None:
     return (request.top_logprobs or 0) if request.logprobs else None
 
 
-class Job:
-    """One admitted request on its way to a completion, whole or in chunks."""
+class Completion:
+    """An answer in chat's words, whole or in chunks."""
 
-    def __init__(
-        self,
-        request: ChatRequest,
-        engine: EngineProcess,
-        facts: Facts,
-        generation: Generation,
-        admitted: boundary.Admitted,
-    ) -> None:
-        self.request, self.engine, self.facts = request, engine, facts
-        self.generation, self.admitted = generation, admitted
+    def __init__(self, request: ChatRequest, answer: Answer) -> None:
+        self.request, self.answer = request, answer
         self.id = "chatcmpl-" + secrets.token_hex(12)
         self.created = int(time.time())
-        self.num_output = 0
-        self.num_cached = 0
+        self.wants_usage = request.stream_options is not None and request.stream_options.include_usage
 
     async def whole(self) -> ChatCompletion:
         """All choices, once they are there."""
-        parts: dict[int, list[Token]] = {index: [] for index in range(self.request.n or 1)}
-        while tokens := await self.generation.news():
-            for token in tokens:
-                self._count(token)
-                parts[token.index].append(token)
+        replies = await self.answer.replies()
         completion = ChatCompletion(
             id=self.id,
             created=self.created,
             model=self.request.model,
-            choices=[self._choice(index, tokens) for index, tokens in parts.items()],
-            usage=self._usage(),
-            system_fingerprint=self.facts.fingerprint,
-            seed=self.admitted.seed,
+            choices=[self._choice(reply) for reply in replies],
+            usage=self.answer.usage(),
+            system_fingerprint=self.answer.facts.fingerprint,
+            seed=self.answer.admitted.seed,
         )
-        if self.admitted.prompt_token_ids is not None:
-            completion.prompt_token_ids = self.admitted.prompt_token_ids
+        if self.answer.admitted.prompt_token_ids is not None:
+            completion.prompt_token_ids = self.answer.admitted.prompt_token_ids
         return completion
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Chunks; closing the generator aborts the request."""
         try:
-            choices = [
-                ChunkChoice(i, Delta(role="assistant", content="", refusal=None)) for i in range(self.request.n or 1)
-            ]
-            yield b"".join(self._event(choice) for choice in choices)
-            while tokens := await self._news():
-                for token in tokens:
-                    self._count(token)
-                yield b"".join(event for token in tokens if (event := self._token_event(token)))
-            if self.request.stream_options and self.request.stream_options.include_usage:
-                yield data_event(self._chunk([], usage=self._usage()))
+            first = Delta(role="assistant", content="", refusal=None)
+            yield b"".join(self._event([ChunkChoice(index, first)]) for index in range(self.request.n or 1))
+            async for batch in self.answer.batches():
+                choices = [choice for news in batch if (choice := self._chunk_choice(news))]
+                yield b"".join(self._event([choice]) for choice in choices)
+            if self.wants_usage:
+                yield self._event([], self.answer.usage())
             yield DONE
         finally:
-            self.generation.abort()
+            self.answer.abort()
 
-    async def _news(self) -> list[Token]:
-        try:
-            return await self.generation.news()
-        except EngineFailure as error:
-            raise from_problem(error.problem) from None
-
-    def _count(self, token: Token) -> None:
-        self.num_output += len(token.token_ids)
-        if token.index == 0:
-            self.num_cached = max(self.num_cached, token.cached)
-
-    def _choice(self, index: int, tokens: list[Token]) -> Choice:
-        last = tokens[-1]
-        if last.finish_reason == "abort":
-            raise ApiError(503, "the request was aborted", code="aborted")
+    def _choice(self, reply: Reply) -> Choice:
         choice = Choice(
-            index=index,
-            message=Message("".join(token.text for token in tokens)),
-            finish_reason=last.finish_reason or "stop",
-            logprobs=self._logprobs_of(tokens),
-            stop_reason=last.stop_reason,
+            index=reply.index,
+            message=_message(reply),
+            finish_reason=reply.finish.reason,
+            logprobs=self._logprobs_of(reply.logprobs),
+            stop_reason=reply.finish.stopped_by,
         )
         if self.request.return_token_ids:
-            choice.token_ids = [i for token in tokens for i in token.token_ids]
+            choice.token_ids = reply.token_ids
         return choice
 
-    def _token_event(self, token: Token) -> bytes:
-        if not token.text and not token.finish_reason and not token.logprobs and not self.request.return_token_ids:
-            return b""
-        delta = Delta(content=token.text) if token.text else Delta()
-        choice = ChunkChoice(token.index, delta, token.finish_reason, self._logprobs_of([token]))
+    def _chunk_choice(self, news: News) -> ChunkChoice | None:
+        """None where nothing happened that a client sees."""
+        if not (news.deltas or news.finish or news.logprobs or self.request.return_token_ids):
+            return None
+        choice = ChunkChoice(news.index, _delta(news), logprobs=self._logprobs_of(news.logprobs or []))
+        if news.finish:
+            choice.finish_reason, choice.stop_reason = news.finish.reason, news.finish.stopped_by
         if self.request.return_token_ids:
-            choice.token_ids = list(token.token_ids)
-        return self._event(choice)
+            choice.token_ids = list(news.token_ids)
+        return choice
 
-    def _event(self, choice: ChunkChoice) -> bytes:
-        return data_event(self._chunk([choice]))
-
-    def _chunk(self, choices: list[ChunkChoice], usage: Usage | None = None) -> ChatChunk:
-        wants_usage = self.request.stream_options is not None and self.request.stream_options.include_usage
-        return ChatChunk(
+    def _event(self, choices: list[ChunkChoice], usage: Usage | None = None) -> bytes:
+        chunk = ChatChunk(
             id=self.id,
             created=self.created,
             model=self.request.model,
             choices=choices,
-            usage=usage if wants_usage else UNSET,
-            system_fingerprint=self.facts.fingerprint,
-            seed=self.admitted.seed,
+            usage=usage if self.wants_usage else UNSET,
+            system_fingerprint=self.answer.facts.fingerprint,
+            seed=self.answer.admitted.seed,
         )
+        return data_event(chunk)
 
-    def _logprobs_of(self, tokens: list[Token]) -> ChoiceLogprobs | None:
+    def _logprobs_of(self, positions: list[list[TokenLogprob]]) -> ChoiceLogprobs | None:
         if not self.request.logprobs:
             return None
-        positions = [position for token in tokens for position in token.logprobs or ()]
         return ChoiceLogprobs([content_logprob(p, self.request.top_logprobs or 0) for p in positions])
 
-    def _usage(self) -> Usage:
-        return usage(self.admitted.prompt_tokens, self.num_output, self.num_cached)
+
+def _message(reply: Reply) -> Message:
+    message = Message(reply.text if reply.text or not reply.tool_calls else None)
+    if reply.tool_calls:
+        message.tool_calls = [MessageToolCall(c.id, FunctionCall(c.name, c.arguments)) for c in reply.tool_calls]
+    if reply.reasoning:
+        message.reasoning_content = message.reasoning = reply.reasoning
+    return message
+
+
+def _delta(news: News) -> Delta:
+    delta = Delta()
+    calls: list[ToolCallDelta] = []
+    for item in news.deltas:
+        match item:
+            case TextDelta(text):
+                delta.content = (delta.content or "") + text
+            case ReasoningDelta(text):
+                delta.reasoning_content = delta.reasoning = (delta.reasoning or "") + text
+            case ToolCallStarted(place, call_id, name):
+                calls.append(ToolCallDelta(place, FunctionDelta(name, ""), call_id, "function"))
+            case ToolArgumentsDelta(place, arguments):
+                calls.append(ToolCallDelta(place, FunctionDelta(arguments=arguments)))
+    if calls:
+        delta.tool_calls = calls
+    return delta
 
 
 ENDPOINTS = (
