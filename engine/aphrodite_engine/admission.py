@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aphrodite_engine.errors import ContextOverflowError, ParameterError
-from aphrodite_engine.models.base import Pooling
-from aphrodite_engine.params import MAX_SEED, SamplingParams
+from aphrodite_engine.params import MAX_SEED, Pooling, SamplingParams
+from aphrodite_engine.prompts import Prompt
 from aphrodite_engine.request import Request
 from aphrodite_engine.tokenizer import Tokenizer
-
-Prompt = str | Sequence[int]
 
 
 @dataclass

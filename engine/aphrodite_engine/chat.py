@@ -13,12 +13,11 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from aphrodite_engine.errors import ChatTemplateError, ModelError
+from aphrodite_engine.prompts import Message
 from aphrodite_engine.tokenizer import Tokenizer
 from aphrodite_engine.weights import MAX_CONFIG_BYTES, model_file
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
-
-Message = Mapping[str, Any]
 
 #: What a template can fail with when it runs: its own refusal, or a mistake in it that Python finds.
 _TEMPLATE_FAILURES = (

@@ -12,8 +12,8 @@ import torch
 from aphrodite_engine.constraints.stop import StopStrings
 from aphrodite_engine.errors import ModelError
 from aphrodite_engine.kv_cache import root_hash
-from aphrodite_engine.outputs import Logprob, PositionLogprobs, Timing, TokenEvent
-from aphrodite_engine.request import FinishReason, Request, Sequence
+from aphrodite_engine.outputs import FinishReason, Logprob, PositionLogprobs, Timing, TokenEvent
+from aphrodite_engine.request import Request, Sequence
 from aphrodite_engine.runner import ChunkResult, Runner
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.logprobs import TopLogprobs

@@ -8,28 +8,29 @@ import dataclasses
 import queue
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aphrodite_engine.admission import Admission, Prompt
-from aphrodite_engine.chat import ChatTemplate, Message, find_template
+from aphrodite_engine.admission import Admission
+from aphrodite_engine.chat import ChatTemplate, find_template
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
 from aphrodite_engine.engine import EngineStats
-from aphrodite_engine.errors import ChatTemplateError, EngineClosedError, ParameterError, UnsupportedModelError
+from aphrodite_engine.errors import EngineClosedError, ParameterError, UnsupportedModelError
 from aphrodite_engine.hub import resolve_model
 from aphrodite_engine.loading import Loaded, load
 from aphrodite_engine.loop import EngineLoop
 from aphrodite_engine.memory import return_to_system
-from aphrodite_engine.models.base import ModelConfig, Pooling
+from aphrodite_engine.models.base import ModelConfig
 from aphrodite_engine.models.registry import read_model_config
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEvent
-from aphrodite_engine.params import SamplingParams, did_you_mean
+from aphrodite_engine.params import Pooling, SamplingParams, did_you_mean
 from aphrodite_engine.plan import MemoryPlan, plan_for
-from aphrodite_engine.progress import GenerationProgress, loading_bar
+from aphrodite_engine.progress import GenerationProgress, Report, loading_report
+from aphrodite_engine.prompts import Message, Prompt, as_conversations, as_prompts, is_conversation
 from aphrodite_engine.request import Request
 from aphrodite_engine.tokenizer import Tokenizer
 
@@ -41,7 +42,7 @@ class LLM:
 
     Args:
         model: "demo" (bundled), a local folder, or a Hugging Face id.
-        progress: show a bar while loading.
+        progress: show a bar while loading; or a function to call with (bytes read, bytes in all).
         **settings: fields of EngineConfig (dtype, device, max_model_len, download_dir, revision, ...).
 
     Raises:
@@ -50,13 +51,13 @@ class LLM:
         ParameterError: a setting is out of range or unknown.
     """
 
-    def __init__(self, model: str | Path = "demo", *, progress: bool = False, **settings: Any) -> None:
+    def __init__(self, model: str | Path = "demo", *, progress: bool | Report = False, **settings: Any) -> None:
         self.model = str(model)
         self.config = _engine_config(settings)
         folder = resolve_model(self.model, self.config.download_dir, self.config.revision, self.config.offline)
         facts = read_model_config(folder, trust_remote_code=self.config.trust_remote_code)
         self._plan = plan_for(self.model, facts, self.config)
-        with loading_bar(self.model, enabled=progress) as report:
+        with loading_report(self.model, progress) as report:
             loaded = load(facts, self._plan, self.config, report)
         self._loaded: Loaded | None = loaded
         self._device = self.config.torch_device()
@@ -150,7 +151,7 @@ class LLM:
             ParameterError, ContextOverflowError: before anything runs.
             KeyboardInterrupt: the call's requests are aborted; the engine stays usable.
         """
-        many = _as_prompts(prompts)
+        many = as_prompts(prompts)
         requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
         return self._collect(requests, [p if isinstance(p, str) else None for p in many], progress)
 
@@ -165,7 +166,7 @@ class LLM:
         **template: Any,
     ) -> list[GenerationResult]:
         """Answer one conversation or many; `template` goes to the chat template (tools, add_generation_prompt)."""
-        texts = [self.render_chat(conversation, **template) for conversation in _as_conversations(messages)]
+        texts = [self.render_chat(conversation, **template) for conversation in as_conversations(messages)]
         requests = self._admit_all(
             texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
         )
@@ -266,7 +267,7 @@ class LLM:
                 for decoders.
             normalize: to length 1, so that dot products are cosines.
         """
-        many = _as_prompts(texts)
+        many = as_prompts(texts)
         how = self._pooling(pooling)
         if self._loop is None:
             vectors = self._encode(many, how)
@@ -276,7 +277,7 @@ class LLM:
 
     def score(self, query: Prompt, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None) -> list[float]:
         """Cosine similarity of the query to each text, from -1 to 1."""
-        vectors = self.embed([query, *_as_prompts(texts)], pooling=pooling)
+        vectors = self.embed([query, *as_prompts(texts)], pooling=pooling)
         return [float(value) for value in vectors[1:] @ vectors[0]]
 
     def _encode(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
@@ -322,7 +323,7 @@ class LLM:
         cache_salt: str = "",
     ) -> list[GenerationResult]:
         """generate() that leaves the event loop free; cancelling the task aborts its requests."""
-        many = _as_prompts(prompts)
+        many = as_prompts(prompts)
         requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
         return await self._acollect(requests, [p if isinstance(p, str) else None for p in many])
 
@@ -336,7 +337,7 @@ class LLM:
         **template: Any,
     ) -> list[GenerationResult]:
         """chat() that leaves the event loop free."""
-        texts = [self.render_chat(conversation, **template) for conversation in _as_conversations(messages)]
+        texts = [self.render_chat(conversation, **template) for conversation in as_conversations(messages)]
         requests = self._admit_all(
             texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
         )
@@ -409,7 +410,7 @@ class LLM:
         self, prompt: Prompt | Sequence[Message], params: SamplingParams | None, template: dict[str, Any], **more: Any
     ) -> Request:
         self._running_loop()
-        if _is_conversation(prompt):
+        if is_conversation(prompt):
             text = self.render_chat(prompt, **template)  # type: ignore[arg-type]
             return self._admission.admit(text, _checked_params(params), add_special_tokens=False, **more)
         if template:
@@ -458,30 +459,6 @@ def _checked_params(params: SamplingParams | None) -> SamplingParams:
     if not isinstance(params, SamplingParams):
         raise ParameterError("sampling_params", params, "a SamplingParams")
     return params
-
-
-def _as_prompts(prompts: Any) -> list[Prompt]:
-    """One prompt or many: a list of ids is one prompt."""
-    if isinstance(prompts, str):
-        return [prompts]
-    if not isinstance(prompts, Iterable) or isinstance(prompts, (bytes, Mapping)):
-        raise ParameterError("prompts", prompts, "a string, a list of token ids, or a list of those")
-    listed = list(prompts)
-    if not listed:
-        raise ParameterError("prompts", prompts, "at least one prompt")
-    return [listed] if not isinstance(listed[0], (str, Sequence)) else listed
-
-
-def _is_conversation(value: Any) -> bool:
-    return isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping)
-
-
-def _as_conversations(messages: Any) -> list[Sequence[Message]]:
-    if _is_conversation(messages) or (isinstance(messages, Sequence) and not messages):
-        return [messages]
-    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
-        raise ChatTemplateError(f"messages must be a list of messages, or a list of such lists, got {messages!r:.80}")
-    return list(messages)
 
 
 def _empty_result(request: Request, text: str | None) -> GenerationResult:

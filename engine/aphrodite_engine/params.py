@@ -18,6 +18,9 @@ MIN_DIVISOR = 1e-6
 #: Order in which the steps on the distribution run unless a request says otherwise (SamplingParams.sampler_order).
 DEFAULT_SAMPLER_ORDER: tuple[str, ...] = ("penalties", "temperature", "top_k", "top_p", "min_p")
 
+#: How the hidden states of a text become its vector.
+Pooling = Literal["mean", "cls", "last"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Literal
 
 from aphrodite_engine.kv_cache import extend_hashes
-from aphrodite_engine.models.base import Pooling
-from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
 
 
@@ -18,9 +16,6 @@ class Status(enum.Enum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
-
-
-FinishReason = Literal["stop", "length", "abort", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 import torch
 
 from aphrodite_engine.batch import Batch
+from aphrodite_engine.params import Pooling
 
 Determinism = Literal["strict", "fast"]
-Pooling = Literal["mean", "cls", "last"]
 ModelPath = Literal["fast", "universal", "encoder"]
 
 

@@ -19,10 +19,11 @@ import torch
 import transformers
 
 from aphrodite_engine.errors import ModelError, ParameterError
-from aphrodite_engine.models.base import LoadOptions, ModelConfig, Pooling
+from aphrodite_engine.models.base import LoadOptions, ModelConfig
 from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.models.pretrained import load_pretrained, read_pretrained_config
 from aphrodite_engine.models.strict import StrictMode
+from aphrodite_engine.params import Pooling
 from aphrodite_engine.weights import open_checkpoint
 
 ATTENTION = "aphrodite_texts"

@@ -9,8 +9,9 @@ import torch
 import transformers
 
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.models.base import Encoder, LoadOptions, Pooling
+from aphrodite_engine.models.base import Encoder, LoadOptions
 from aphrodite_engine.models.registry import load_encoder, read_model_config
+from aphrodite_engine.params import Pooling
 from tests.engine.models.checkpoints import ENCODERS
 from tests.engine.models.conftest import Checkpoint
 from tests.engine.models.harness import CPU, prompt

@@ -1,0 +1,40 @@
+"""The forms in which a caller may give prompts and conversations: one or many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aphrodite_engine.errors import ChatTemplateError, ParameterError
+
+#: Text, or token ids.
+Prompt = str | Sequence[int]
+
+#: role, content, and what else a chat template reads.
+Message = Mapping[str, Any]
+
+
+def as_prompts(prompts: Any) -> list[Prompt]:
+    """One prompt or many: a list of ids is one prompt."""
+    if isinstance(prompts, str):
+        return [prompts]
+    if not isinstance(prompts, Iterable) or isinstance(prompts, (bytes, Mapping)):
+        raise ParameterError("prompts", prompts, "a string, a list of token ids, or a list of those")
+    listed = list(prompts)
+    if not listed:
+        raise ParameterError("prompts", prompts, "at least one prompt")
+    return [listed] if not isinstance(listed[0], (str, Sequence)) else listed
+
+
+def is_conversation(value: Any) -> bool:
+    """A list of messages, as opposed to text or ids."""
+    return isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping)
+
+
+def as_conversations(messages: Any) -> list[Sequence[Message]]:
+    """One conversation or many: a list of messages is one."""
+    if is_conversation(messages) or (isinstance(messages, Sequence) and not messages):
+        return [messages]
+    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
+        raise ChatTemplateError(f"messages must be a list of messages, or a list of such lists, got {messages!r:.80}")
+    return list(messages)
