@@ -27,6 +27,7 @@ class EngineConfig:
         max_model_len: longest sequence in tokens, prompt and output together; None is as long as fits.
         gpu_memory_utilization: share of the GPU's memory the engine may use, (0, 1].
         kv_cache_memory: bytes for the KV cache; None is planned from what is free (plan.py).
+        reserved_memory: bytes to leave alone, for what else runs on the device.
         max_num_batched_tokens: token budget of one step, prefill chunks and decodes together.
         max_num_seqs: most sequences that run at once.
         seed: requests without a seed of their own get one derived from it; None draws from the system.
@@ -44,6 +45,7 @@ class EngineConfig:
     seed: int | None = None
     gpu_memory_utilization: float = 0.9
     kv_cache_memory: int | None = None
+    reserved_memory: int = 0
     max_num_batched_tokens: int = 512
     max_num_seqs: int = 256
     enable_prefix_caching: bool = True
@@ -70,7 +72,7 @@ class EngineConfig:
         if self.download_dir is not None:
             _of_type("download_dir", self.download_dir, (str, Path), "the path of a folder")
         self.torch_device()
-        for name, low in (("max_num_batched_tokens", 1), ("max_num_seqs", 1)):
+        for name, low in (("max_num_batched_tokens", 1), ("max_num_seqs", 1), ("reserved_memory", 0)):
             _at_least(name, getattr(self, name), low)
         for name, low in (("max_model_len", 2), ("kv_cache_memory", 1), ("seed", 0)):
             if getattr(self, name) is not None:

@@ -26,6 +26,7 @@ class MemoryPlan:
 
     Attributes:
         kv_blocks: blocks of 16 tokens each.
+        free_bytes: before anything is taken, less what is reserved.
         max_model_len: longest sequence, at most what the model was made for and what the KV cache holds.
         note: what was cut to fit, and the setting that changes it; "" where nothing was.
     """
@@ -90,7 +91,7 @@ def plan_for(model: str, facts: ModelConfig, config: EngineConfig) -> MemoryPlan
     device, dtype = config.torch_device(), config.torch_dtype(facts.dtype)
     weights = facts.num_parameters * dtype.itemsize
     activations = _activation_bytes(facts, config)
-    free = free_bytes(device)
+    free = max(0, free_bytes(device) - config.reserved_memory)
     room = _usable(device, free, config) - weights - activations
     if room < 0:
         raise MemoryPlanError(

@@ -11,10 +11,17 @@ from aphrodite_engine.outputs import TokenEvent
 from aphrodite_engine.request import Request
 
 
+#: Called with (bytes of weights read, bytes in all), maybe from several threads.
+Report = Callable[[int, int], None]
+
+
 @contextmanager
-def loading_bar(model: str, *, enabled: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Yields what a loader calls with (bytes done, bytes in all)."""
-    if not enabled:
+def loading_report(model: str, progress: bool | Report) -> Iterator[Report | None]:
+    """Yields what a loader calls: a bar for True, nothing for False, else the caller's own function."""
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress:
         yield None
         return
     with tqdm(total=0, unit="B", unit_scale=True, unit_divisor=1024, desc=f"loading {model}", leave=False) as bar:

@@ -67,6 +67,13 @@ ENGINE_FLAGS = (
         metavar="SIZE",
     ),
     EngineFlag(
+        "reserved_memory",
+        "memory to leave alone for what else runs on the device: bytes, or 512MiB, 2GiB",
+        "none",
+        memory_size,
+        metavar="SIZE",
+    ),
+    EngineFlag(
         "max_num_batched_tokens",
         "most tokens in one step, prompt chunks and new tokens together; at least 1",
         "the engine's choice",
