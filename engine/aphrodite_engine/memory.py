@@ -35,6 +35,23 @@ def return_to_system(device: torch.device) -> None:
             trim(0)
 
 
+_PAGE_BYTES = 4096
+_MADV_DONTNEED = 4
+
+
+def forget_content(tensor: torch.Tensor) -> None:
+    """Give back the pages of a contiguous tensor on the CPU, whose content is lost; elsewhere nothing happens.
+
+    A tensor can be freed as a whole only; with this it goes part by part, while its copy in another layout grows.
+    """
+    if sys.platform != "linux" or not tensor.is_cpu or not tensor.is_contiguous():
+        return
+    first = -(-tensor.data_ptr() // _PAGE_BYTES) * _PAGE_BYTES
+    last = (tensor.data_ptr() + tensor.nbytes) // _PAGE_BYTES * _PAGE_BYTES
+    if last > first:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_DONTNEED)
+
+
 def _meminfo(field: str) -> int:
     file = Path("/proc/meminfo")
     if not file.exists():

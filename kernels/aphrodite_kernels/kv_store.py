@@ -7,13 +7,13 @@ attention multiply a row by one number without ever adding across a vector.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_heads, check_index, describe
 from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.zeros import lazy_zeros
 
 BLOCK_SIZE = 16
 MAX_HEAD_DIM = 256
@@ -52,16 +52,9 @@ def allocate_kv(
     check_kv_shape(block_size, num_kv_heads, head_dim)
     if dtype not in native.DTYPE_CODES:
         raise ValueError(f"the KV cache holds float32, bfloat16 or float16, not {dtype}")
-    keys = _zeros((num_blocks, num_kv_heads, head_dim, block_size), dtype, torch.device(device))
-    values = _zeros((num_blocks, num_kv_heads, block_size, head_dim), dtype, torch.device(device))
+    keys = lazy_zeros((num_blocks, num_kv_heads, head_dim, block_size), dtype, device)
+    values = lazy_zeros((num_blocks, num_kv_heads, block_size, head_dim), dtype, device)
     return keys, values
-
-
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    if device.type != "cpu":
-        return torch.zeros(shape, dtype=dtype, device=device)
-    # torch.zeros writes every page at once; numpy's calloc leaves them to the system until they are first used.
-    return torch.from_numpy(np.zeros((*shape[:-1], shape[-1] * dtype.itemsize), dtype=np.uint8)).view(dtype)
 
 
 def kv_store(

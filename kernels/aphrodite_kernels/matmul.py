@@ -15,6 +15,7 @@ from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_float, check_like, describe
 from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.zeros import lazy_zeros
 
 REFERENCE_ROWS = 8
 
@@ -56,7 +57,7 @@ class PackedWeight:
         probe = torch.empty(0, device=self.device)
         self.panel: int = native.library().panel() if runs_native(probe) else 0
         stored = (-(-rows // self.panel), depth, self.panel) if self.panel else (rows, depth)
-        self._data = torch.zeros(stored, dtype=dtype, device=self.device)
+        self._data = lazy_zeros(stored, dtype, self.device)
         self._plain_bias = None if self.bias is None else self.bias.to(dtype)
 
     @property

@@ -19,8 +19,10 @@ from torch.overrides import TorchFunctionMode
 from transformers.pytorch_utils import Conv1D
 
 from aphrodite_engine.errors import UnsupportedModelError
+from aphrodite_engine.memory import forget_content
 from aphrodite_kernels.matmul import PackedWeight, matmul, pack
 
+_BYTES_AT_ONCE = 16 * 2**20
 _DEPENDS = "it computes with {}, whose result for a row depends on the batch; determinism='fast' allows that"
 
 
@@ -48,7 +50,7 @@ class StrictMode(TorchFunctionMode):
     def hold(self, weight: torch.nn.Parameter, transposed: bool = False) -> None:
         """Pack a weight, (out, in) unless transposed, and free its own memory. A tied weight may be given twice."""
         if weight not in self._packed:
-            self._packed[weight] = pack(weight.data.T if transposed else weight.data, strict=True)
+            self._packed[weight] = pack(weight.data.T) if transposed else _pack_bit_by_bit(weight.data)
             weight.data = weight.data.new_empty(0)
 
     def __torch_function__(
@@ -82,6 +84,17 @@ class StrictMode(TorchFunctionMode):
         if packed is None:
             raise UnsupportedModelError(_DEPENDS.format("addmm"))
         return matmul(x.contiguous(), packed) + bias
+
+
+def _pack_bit_by_bit(weight: torch.Tensor) -> PackedWeight:
+    """Pack a weight (out, in) whose content is not needed any more: it is never in memory twice."""
+    packed = PackedWeight((weight.shape[0], weight.shape[1]), weight.dtype, weight.device)
+    rows = max(1, _BYTES_AT_ONCE // (weight.shape[1] * weight.element_size()))
+    for start in range(0, weight.shape[0], rows):
+        part = weight[start : start + rows]
+        packed.write(start, part)
+        forget_content(part)
+    return packed
 
 
 def _is_outer_product(args: tuple[Any, ...]) -> bool:
