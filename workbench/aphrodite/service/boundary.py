@@ -45,7 +45,7 @@ class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
     Attributes:
         params: fields of SamplingParams that differ from its defaults.
         template: arguments of the chat template, with messages only.
-        echo_ids: send the prompt's token ids back in Admitted.
+        echo_ids: send the prompt's token ids back in Admitted, and what the chat template wrote.
     """
 
     id: int
@@ -77,11 +77,12 @@ class Tokenize(msgspec.Struct, tag="tokenize", omit_defaults=True):
     add_special_tokens: bool = True
 
 
-class Detokenize(msgspec.Struct, tag="detokenize"):
+class Detokenize(msgspec.Struct, tag="detokenize", omit_defaults=True):
     """Text of token ids."""
 
     id: int
     token_ids: list[int]
+    skip_special_tokens: bool = False
 
 
 class Abort(msgspec.Struct, tag="abort"):
@@ -160,6 +161,7 @@ class Admitted(msgspec.Struct, tag="admitted", omit_defaults=True):
     seed: int
     prompt_tokens: int
     prompt_token_ids: list[int] | None = None
+    rendered: str | None = None
 
 
 class TokenLogprob(msgspec.Struct, array_like=True):
@@ -208,11 +210,12 @@ class Vectors(msgspec.Struct, tag="vectors"):
 
 
 class TokenIds(msgspec.Struct, tag="token_ids"):
-    """The answer to Tokenize: ids, and the text of each."""
+    """The answer to Tokenize: ids, the text of each, and of a conversation what its template wrote."""
 
     id: int
     token_ids: list[int]
     texts: list[str]
+    rendered: str | None = None
 
 
 class Text(msgspec.Struct, tag="text"):

@@ -130,11 +130,15 @@ class HostedModel:
             if not unfinished:
                 self._forget(message.id)
 
-        ids = list(request.prompt_token_ids)
+        admitted = boundary.Admitted(message.id, request.seed, len(request.prompt_token_ids))
+        if message.echo_ids:
+            admitted.prompt_token_ids = list(request.prompt_token_ids)
+            if message.messages is not None:
+                admitted.rendered = self._llm.render_chat(message.messages, **message.template)
         # In one piece: an abort finds the request either still to be queued here, or queued in the engine.
         with self._lock:
             self._check_wanted(message.id)
-            self._outbox.put(boundary.Admitted(message.id, request.seed, len(ids), ids if message.echo_ids else None))
+            self._outbox.put(admitted)
             self._llm.submit(request, sink)
             self._running[message.id] = request.request_id
 
@@ -178,15 +182,17 @@ class HostedModel:
         self._outbox.put(boundary.Vectors(message.id, len(message.inputs), data, sum(counts)))
 
     def _tokenize(self, message: boundary.Tokenize) -> None:
+        rendered = None
         if message.messages is not None:
-            text = self._llm.render_chat(message.messages, **message.template)
-            ids = self._llm.tokenize(text, add_special_tokens=False)
+            rendered = self._llm.render_chat(message.messages, **message.template)
+            ids = self._llm.tokenize(rendered, add_special_tokens=False)
         else:
             ids = self._llm.tokenize(message.text or "", add_special_tokens=message.add_special_tokens)
-        self._outbox.put(boundary.TokenIds(message.id, ids, [self._llm.detokenize([i]) for i in ids]))
+        self._outbox.put(boundary.TokenIds(message.id, ids, [self._llm.detokenize([i]) for i in ids], rendered))
 
     def _detokenize(self, message: boundary.Detokenize) -> None:
-        self._outbox.put(boundary.Text(message.id, self._llm.detokenize(message.token_ids)))
+        text = self._llm.detokenize(message.token_ids, skip_special_tokens=message.skip_special_tokens)
+        self._outbox.put(boundary.Text(message.id, text))
 
 
 def _with_integer_keys(params: Mapping[str, Any]) -> dict[str, Any]:
