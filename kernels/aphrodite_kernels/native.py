@@ -43,6 +43,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "attention": (None, [_P, _L, _I, _P, _P, _I, _P, _L, _P, _P, _P, _L, _L, _L, _L, _F, _L, _F, _I]),
     "philox_uniform": (None, [_P, _P, _P, _L, _P, _L, _L, _I]),
     "argmax": (None, [_P, _P, _L, _L, _I]),
+    "nucleus": (_I, [_P, _P, _P, _L, _L, _I]),
     "gumbel_argmax": (None, [_P, _P, _P, _P, _L, _P, _L, _L, _I]),
 }
 

@@ -15,13 +15,9 @@ import torch
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.row import SamplerRow
+from aphrodite_kernels.nucleus import nucleus
 
 Rows = Sequence[SamplerRow]
-
-#: Candidates that top_p sorts at first; flatter rows go through a histogram.
-TOP_P_CANDIDATES = 1024
-#: Upper 16 bits of a float32 from 0 to 1, both included.
-_NUM_BANDS = 0x3F80 + 1
 
 
 @dataclass(frozen=True)
@@ -60,13 +56,8 @@ def top_k(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
 
 def top_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """Keep the smallest sorted prefix with mass >= p; the token that crosses is kept, the lower id wins a tie."""
-    mass = _column(logits, [row.params.top_p for row in rows]).double()
-    probabilities = torch.softmax(logits, dim=1)
-    keep, complete = _narrow_nucleus(probabilities, mass)
-    if not complete.all():
-        wide = (~complete).nonzero()[:, 0]
-        keep[wide] = _wide_nucleus(probabilities[wide], mass[wide])
-    return _mask(logits, ~keep)
+    mass = torch.tensor([row.params.top_p for row in rows], dtype=torch.float64, device=logits.device)
+    return _mask(logits, ~nucleus(torch.softmax(logits, dim=1), mass))
 
 
 def min_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
@@ -74,60 +65,6 @@ def min_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     floor = _column(logits, [row.params.min_p for row in rows])
     relative = torch.exp(logits - logits.amax(dim=1, keepdim=True))
     return _mask(logits, relative < floor)
-
-
-def _narrow_nucleus(probabilities: torch.Tensor, mass: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What each row keeps if its nucleus lies within TOP_P_CANDIDATES tokens, and (R,) whether it does."""
-    num_candidates = min(TOP_P_CANDIDATES, probabilities.shape[1])
-    top = torch.topk(probabilities, num_candidates, dim=1).values
-    cut = _cut(top, torch.zeros_like(mass), mass)
-    complete = (cut.num_kept < num_candidates) | (num_candidates == probabilities.shape[1])
-    return _keep_down_to(probabilities, cut), complete
-
-
-def _wide_nucleus(probabilities: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
-    """The same for flat rows, without sorting them: a histogram finds the narrow band in which the mass is reached.
-
-    Bands are the upper 16 bits of the float, which order like the numbers; only the band that crosses is sorted.
-    """
-    bands = probabilities.view(torch.int32).bitwise_right_shift(16).long()
-    band_mass = torch.zeros(len(bands), _NUM_BANDS + 1, dtype=torch.float64, device=bands.device)
-    band_mass.scatter_add_(1, bands, probabilities.double())
-    reached = band_mass.flip(1).cumsum(1).flip(1)
-    crossing = ((reached >= mass).sum(1, keepdim=True) - 1).clamp(min=0)
-    in_band = bands == crossing
-    candidates = torch.where(in_band, probabilities, -1.0)
-    size = max(1, int(in_band.sum(1).max()))
-    return _keep_down_to(
-        probabilities, _cut(torch.topk(candidates, size, dim=1).values, reached.gather(1, crossing + 1), mass)
-    )
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """Where a row's nucleus ends: (R, 1) least probability kept and how many tokens of exactly that; (R,) count."""
-
-    threshold: torch.Tensor
-    num_ties: torch.Tensor
-    num_kept: torch.Tensor
-
-
-def _cut(candidates: torch.Tensor, above: torch.Tensor, mass: torch.Tensor) -> _Cut:
-    """Walk down sorted candidates (R, C), with mass `above` (R, 1) before them, until `mass` (R, 1) is reached."""
-    before = above + candidates.double().cumsum(1) - candidates
-    inside = (before < mass) & (candidates > 0)
-    inside[:, 0] = True
-    num_kept = inside.sum(1, keepdim=True)
-    threshold = candidates.gather(1, num_kept - 1)
-    num_ties = (candidates == threshold).logical_and(inside).sum(1, keepdim=True)
-    return _Cut(threshold, num_ties, num_kept[:, 0])
-
-
-def _keep_down_to(probabilities: torch.Tensor, cut: _Cut) -> torch.Tensor:
-    above, tied = probabilities > cut.threshold, probabilities == cut.threshold
-    if bool((tied.sum(1, keepdim=True) > cut.num_ties).any()):
-        tied &= tied.cumsum(1) <= cut.num_ties
-    return above | tied
 
 
 def _history(row: SamplerRow) -> TokenHistory:
