@@ -1,4 +1,4 @@
-"""The smallest set of most likely tokens whose mass reaches a share (Holtzman et al., arXiv 1904.09751). R rows, V tokens.
+"""The smallest set of most likely tokens whose mass reaches a share (arXiv 1904.09751). R rows, V tokens.
 
 No row is sorted. The bits of a float from 0 to 1 order like the number: a histogram of the upper 16 finds the band in
 which the mass is reached, and natively one of the lower 16 the very value; the reference sorts that band only.
