@@ -96,8 +96,8 @@ def plan_for(model: str, facts: ModelConfig, config: EngineConfig) -> MemoryPlan
     if room < 0:
         raise MemoryPlanError(
             f"{model}: weights {_size(weights)} and activations {_size(activations)} do not fit the "
-            f"{_size(_usable(device, free, config))} that may be used on {device}; try dtype=bfloat16, a smaller "
-            "max_num_batched_tokens, or a smaller model"
+            f"{_size(_usable(device, free, config))} that may be used on {device}{_reserved(config)}; try "
+            "dtype=bfloat16, a smaller max_num_batched_tokens, or a smaller model"
         )
     per_block = sum(kv_bytes_per_block(BLOCK_SIZE, s.num_kv_heads, s.head_dim, dtype) for s in facts.kv_layers)
     context = min(config.max_model_len or facts.max_position, facts.max_position)
@@ -143,11 +143,16 @@ def _kv_bytes(device: torch.device, room: int, most_useful: int, config: EngineC
         if config.kv_cache_memory > room:
             raise MemoryPlanError(
                 f"kv_cache_memory={config.kv_cache_memory:,} bytes, but {_size(room)} are left beside the weights"
+                f"{_reserved(config)}"
             )
         return config.kv_cache_memory
     if device.type == "cpu":
         room = min(int(room * CPU_KV_SHARE), CPU_KV_LIMIT)
     return min(room, most_useful)
+
+
+def _reserved(config: EngineConfig) -> str:
+    return f" ({_size(config.reserved_memory)} are left to others)" if config.reserved_memory else ""
 
 
 def _usable(device: torch.device, free: int, config: EngineConfig) -> int:

@@ -10,7 +10,6 @@ from tqdm.auto import tqdm
 from aphrodite_engine.outputs import TokenEvent
 from aphrodite_engine.request import Request
 
-
 #: Called with (bytes of weights read, bytes in all), maybe from several threads.
 Report = Callable[[int, int], None]
 

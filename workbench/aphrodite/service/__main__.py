@@ -1,24 +1,32 @@
-"""`python -m aphrodite.service`: the service process that `aphrodite up` starts; its settings come over stdin."""
+"""`python -m aphrodite.service [FD]`: the service process that `aphrodite up` starts.
+
+Its settings come over stdin; FD is a listening socket that it inherits, without one it opens its own.
+"""
 
 from __future__ import annotations
 
+import signal
+import socket
 import sys
 
 import msgspec
 
 from aphrodite.service import logs, server
+from aphrodite.service.runtime import ServiceError
 from aphrodite.service.settings import ServiceSettings
 
 
 def main() -> int:
     """Read the settings, serve until told to end."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes must not take the service with it
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=ServiceSettings)
+    listener = socket.socket(fileno=int(sys.argv[1])) if len(sys.argv) > 1 else None
     logs.configure()
     try:
-        return server.run(settings)
-    except OSError as error:
+        return server.run(settings, listener)
+    except (OSError, ServiceError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
+        return server.EXIT_REFUSED
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import Any
 
 import msgspec
@@ -19,12 +21,16 @@ class ModelStatus(msgspec.Struct):
     """One model, as `aphrodite status` shows it.
 
     Attributes:
-        problem: why it could not be loaded.
+        model: what was asked to be loaded: "demo", a folder, an id.
+        engine: the engine settings that were given.
+        problem: why it is not running, where that was not asked for.
         progress: bytes of weights read, of how many.
     """
 
     id: str
     names: list[str]
+    model: str
+    engine: dict[str, Any]
     state: str
     restarts: int
     pid: int | None
@@ -38,12 +44,22 @@ class ModelStatus(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """The whole service."""
+    """The whole service.
+
+    Attributes:
+        starting: the models named at the start are not all loaded yet.
+        draining: it was told to end, and finishes what it is answering.
+        in_flight: requests being answered.
+        tasks: asyncio tasks, for those who look for leaks.
+    """
 
     version: str
+    pid: int
     started: float
+    starting: bool
     draining: bool
     in_flight: int
+    tasks: int
     models: list[ModelStatus]
 
 
@@ -70,13 +86,23 @@ async def status(call: Call) -> Reply:
     from aphrodite import __version__
 
     service = call.service
-    models = [model_status(engine) for engine in service.models]
-    return json_reply(Status(__version__, service.started, service.draining, service.in_flight, models))
+    found = Status(
+        version=__version__,
+        pid=os.getpid(),
+        started=service.started,
+        starting=service.starting,
+        draining=service.draining,
+        in_flight=service.in_flight,
+        tasks=len(asyncio.all_tasks()),
+        models=[model_status(engine) for engine in service.models],
+    )
+    return json_reply(found)
 
 
 async def load(call: Call) -> Reply:
     wanted = await call.json(Load)
-    engine = await call.service.models.load(ModelSettings(wanted.model, tuple(wanted.names), wanted.engine))
+    settings = ModelSettings(wanted.model, tuple(dict.fromkeys(wanted.names)), wanted.engine)
+    engine = await call.until_gone(call.service.models.load(settings))  # who stops waiting does not want it either
     return json_reply(model_status(engine))
 
 
@@ -94,7 +120,7 @@ async def sleep(call: Call) -> Reply:
 
 async def wake(call: Call) -> Reply:
     named = await call.json(Named)
-    await call.service.models.wake(named.model)
+    await call.until_gone(call.service.models.wake(named.model))
     return json_reply(model_status(call.service.models.find(named.model)))
 
 
@@ -104,6 +130,8 @@ def model_status(engine: EngineProcess) -> ModelStatus:
     return ModelStatus(
         id=engine.settings.id,
         names=list(engine.settings.all_names),
+        model=engine.settings.model,
+        engine=engine.settings.engine,
         state=engine.state.value,
         restarts=engine.restarts,
         pid=engine.pid,

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from aphrodite.service import runtime
-from aphrodite.service.runtime import Connection
+from aphrodite.service.listener import listen
+from aphrodite.service.runtime import Connection, ServiceError
 from aphrodite.service.settings import ServiceSettings
-from aphrodite_engine.errors import AphroditeError
+
+__all__ = ["Connection", "ServiceError", "Started", "ask", "attach", "down", "is_ready", "up"]
 
 _POLL_SECONDS = 0.05
+_ASK_SECONDS = 600.0
 _LOG_LINES_SHOWN = 5
 
-
-class ServiceError(AphroditeError):
-    """The service could not be started, found or ended."""
+Report = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -34,36 +39,28 @@ class Started:
     is_new: bool
 
 
-def up(
-    settings: ServiceSettings, *, timeout: float = 600.0, report: Callable[[Connection], None] | None = None
-) -> Started:
+def up(settings: ServiceSettings, *, timeout: float = 600.0, report: Report | None = None) -> Started:
     """Start a service in the background, or attach to the one that already runs on this port.
 
     Args:
+        settings: of a new service; port 0 is a new one on a port of the system's choice.
         timeout: seconds to wait until its models are loaded.
-        report: called now and then while they load.
+        report: called now and then while they load, with what /admin/status says.
 
     Raises:
-        ServiceError: the port is taken by somebody else, a model was refused, or it took too long.
+        ServiceError: the port is taken by somebody else, a model was refused, or it took too long. Nothing is left.
+        KeyboardInterrupt: a service that was still starting is ended.
     """
-    running = runtime.read_connection(settings.port) if settings.port else None
-    if running is not None:
-        return Started(running, is_new=False)
-    process = _spawn(settings)
     deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        connection = _connection_of(process.pid, settings.port)
-        if process.poll() is not None:
-            raise ServiceError(_reason(process, settings.port))
-        if connection is not None:
-            if is_ready(connection):
-                return Started(connection, is_new=True)
-            if report:
-                report(connection)
-        time.sleep(_POLL_SECONDS)
-    process.terminate()
-    process.wait()
-    raise ServiceError(f"the service was not ready after {timeout:.0f} s and was ended")
+    if not settings.port:
+        return _start(settings, deadline, report)
+    with runtime.alone(settings.port, deadline):
+        running = runtime.read_connection(settings.port)
+        if running is None:
+            return _start(settings, deadline, report)
+        while ask(running, "GET", "/admin/status")["starting"]:
+            _pause(running, deadline, report)
+        return Started(running, is_new=False)
 
 
 def attach(port: int) -> Connection:
@@ -73,50 +70,120 @@ def attach(port: int) -> Connection:
         ServiceError: there is none.
     """
     connection = runtime.read_connection(port)
-    if connection is None:
-        others = ", ".join(map(str, runtime.running_ports()))
-        hint = f"; one runs on port {others}" if others else ""
-        raise ServiceError(f"no service runs on port {port}{hint}; start one with `aphrodite up`")
-    return connection
+    if connection is not None:
+        return connection
+    gone = runtime.left_connection(port)
+    if gone is not None:
+        runtime.forget(port)
+        raise ServiceError(
+            f"the service on port {port} (process {gone.pid}) ended without saying so; `aphrodite logs --port {port}` "
+            "shows its last words, `aphrodite up` starts it again"
+        )
+    others = ", ".join(map(str, runtime.running_ports()))
+    hint = f"; one runs on port {others} (--port {others})" if others else ""
+    raise ServiceError(f"no service runs on port {port}{hint}; start one with `aphrodite up`")
 
 
-def down(port: int, *, timeout: float = 60.0) -> None:
+def down(port: int, *, timeout: float = 60.0, now: bool = False) -> None:
     """End the service on this port: it finishes what it is answering first.
+
+    Args:
+        now: do not wait for running requests; they end with an error.
 
     Raises:
         ServiceError: there is none, or it did not end in time.
     """
     connection = attach(port)
-    os.kill(connection.pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout
+    os.kill(connection.pid, signal.SIGTERM)
+    if now:
+        time.sleep(_POLL_SECONDS)  # two signals at once arrive as one
+        os.kill(connection.pid, signal.SIGTERM)
     while connection.is_alive:
         if time.monotonic() > deadline:
-            raise ServiceError(f"the service (process {connection.pid}) has not ended after {timeout:.0f} s")
+            raise ServiceError(
+                f"the service (process {connection.pid}) has not ended after {timeout:.0f} s; `kill -9 "
+                f"{connection.pid}` ends it, its engines and every running request at once"
+            )
         _reap(connection.pid)
         time.sleep(_POLL_SECONDS)
 
 
 def is_ready(connection: Connection) -> bool:
     """Whether /health answers 200."""
-    import http.client
-
-    host = connection.url.removeprefix("http://").rpartition(":")[0]
-    client = http.client.HTTPConnection(host.strip("[]"), connection.port, timeout=5)
     try:
-        client.request("GET", "/health")
-        return client.getresponse().status == 200
+        return _answer(connection, "GET", "/health", None, 5.0)[0] == 200
     except OSError:
         return False
-    finally:
-        client.close()
 
 
-def _spawn(settings: ServiceSettings) -> subprocess.Popen[bytes]:
+def ask(
+    connection: Connection,
+    method: str,
+    path: str,
+    fields: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """Call one of the service's own routes with its admin key.
+
+    Raises:
+        ServiceError: it refused, with its reason, or did not answer.
+    """
+    try:
+        status, body = _answer(connection, method, path, fields, timeout or _ASK_SECONDS)
+        found = json.loads(body or b"{}")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ServiceError(f"the service on port {connection.port} did not answer: {error}") from error
+    if status >= 400:
+        raise ServiceError(found.get("error", {}).get("message", f"status {status}"))
+    return found
+
+
+def _answer(
+    connection: Connection, method: str, path: str, fields: Mapping[str, Any] | None, timeout: float
+) -> tuple[int, bytes]:
+    host = connection.url.removeprefix("http://").rpartition(":")[0].strip("[]")
+    headers = {"authorization": f"Bearer {connection.admin_key}", "content-type": "application/json"}
+    with contextlib.closing(http.client.HTTPConnection(host, connection.port, timeout=timeout)) as client:
+        client.request(method, path, None if fields is None else json.dumps(fields), headers)
+        answer = client.getresponse()
+        return answer.status, answer.read()
+
+
+def _start(settings: ServiceSettings, deadline: float, report: Report | None) -> Started:
+    with contextlib.closing(listen(settings.host, settings.port)) as listener:
+        port = listener.getsockname()[1]
+        process = _spawn(msgspec.structs.replace(settings, port=port), listener)
+    try:
+        while True:
+            connection = runtime.read_connection(port)
+            if process.poll() is not None:
+                raise ServiceError(_last_words(process, port))
+            if connection is not None and is_ready(connection):
+                return Started(connection, is_new=True)
+            _pause(connection, deadline, report)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _pause(connection: Connection | None, deadline: float, report: Report | None) -> None:
+    if time.monotonic() > deadline:
+        raise ServiceError("the service was not ready in time")
+    if connection is not None and report is not None:
+        with contextlib.suppress(ServiceError):  # it ends, which the caller sees, or does not answer yet
+            report(ask(connection, "GET", "/admin/status", timeout=5.0))
+    time.sleep(_POLL_SECONDS)
+
+
+def _spawn(settings: ServiceSettings, listener: socket.socket) -> subprocess.Popen[bytes]:
     """A process of its own session, with its log as stdout and stderr; the settings go in over stdin."""
-    log = os.open(runtime.log_file(settings.port), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = runtime.new_log(settings.port)
+    descriptor = listener.fileno()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "aphrodite.service"],
+            [sys.executable, "-m", "aphrodite.service", str(descriptor)], pass_fds=(descriptor,),
             stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     finally:
@@ -127,20 +194,15 @@ def _spawn(settings: ServiceSettings) -> subprocess.Popen[bytes]:
     return process
 
 
-def _connection_of(pid: int, port: int) -> Connection | None:
-    ports = [port] if port else runtime.running_ports()
-    found = (runtime.read_connection(candidate) for candidate in ports)
-    return next((connection for connection in found if connection and connection.pid == pid), None)
-
-
-def _reason(process: subprocess.Popen[bytes], port: int) -> str:
-    """What the service said before it ended."""
+def _last_words(process: subprocess.Popen[bytes], port: int) -> str:
+    """Why the service ended before it was ready. A reason that it gave is all there is to know: its files go."""
     lines = runtime.log_file(port).read_text(errors="replace").splitlines()
     said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if said:
+        runtime.remove(port)
         return said[-1]
     tail = "\n".join(lines[-_LOG_LINES_SHOWN:])
-    return f"the service ended with status {process.returncode}; its log ends with:\n{tail}"
+    return f"the service ended with status {process.returncode}; {runtime.log_file(port)} ends with:\n{tail}"
 
 
 def _reap(pid: int) -> None:

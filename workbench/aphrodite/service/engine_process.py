@@ -1,44 +1,43 @@
-"""One engine process as the service sees it: started, watched, asked, started again when it dies."""
+"""One model's engine process as the service sees it: started, watched, asked, started again when it dies."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import itertools
 import logging
-import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from aphrodite.service import boundary
-from aphrodite.service.boundary import Admitted, Facts, Failed, FromEngine, Problem, Stats, Token
+from aphrodite.service.boundary import Facts, Failed, FromEngine, Problem, Stats
+from aphrodite.service.child import Child
+from aphrodite.service.generation import EngineFailure, Generation, Question
 from aphrodite.service.settings import ModelSettings
 
 logger = logging.getLogger("aphrodite.engine_process")
 
-PING_SECONDS = 0.5
-#: No answer for so long, and the process counts as silent: no new work, /health says so.
-SILENT_SECONDS = 1.5
-#: A silent process that is stopped (SIGSTOP, a debugger) is killed after the first, any other after the second: a
-#: machine under load may keep an honest engine waiting for seconds.
-STOPPED_SECONDS = 3.0
+PING_SECONDS = 0.25
+#: No answer for so long, or stopped (SIGSTOP, a debugger), and it counts as silent: no new work, /health says so.
+SILENT_SECONDS = 1.25
+#: A silent process that is stopped is killed after the first, any other after the second: a machine under load may
+#: keep an honest engine waiting for seconds.
+STOPPED_SECONDS = 2.5
 HUNG_SECONDS = 30.0
-#: A process that lived shorter than this has failed at its start; restarts then wait longer each time.
+#: A process that could work for less than this has failed at its start; restarts then wait longer each time.
 SHORT_LIFE_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30.0
-#: News a caller may leave unread before its request is ended.
-MAX_UNREAD_TOKENS = 4096
-_CLOSE_SECONDS = 10.0
+#: What may wait to be read by the engine process before new requests are refused.
+MAX_UNSENT_BYTES = 64 * 2**20
+_CLOSE_SECONDS = 5.0
 
 _LOST = Problem("lost", "the engine process died while this request ran and is being started again; send it again")
-_SLOW = Problem(
-    "slow_reader", f"the answer was not read: {MAX_UNREAD_TOKENS} tokens were waiting, so the request was ended"
-)
+_NOT_NOW = Problem("lost", "the engine process is being started again; send the request again in a moment")
+_BUSY = Problem("lost", "the engine has more unread requests than it may hold; send this one again in a moment")
+_STOPPED = Problem("closed", "the engine was stopped while this request ran")
 
 
 class State(enum.Enum):
@@ -49,158 +48,44 @@ class State(enum.Enum):
     SILENT = "silent"
     RESTARTING = "restarting"
     ASLEEP = "asleep"
-    FAILED = "failed"
     STOPPED = "stopped"
-
-
-class EngineFailure(Exception):
-    """A request, or a start, ended with this problem."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
-class Generation:
-    """A running generation: what the engine says about it, in order."""
-
-    def __init__(self, request_id: int, sequences: int, abort: Callable[[int], None]) -> None:
-        self.id = request_id
-        self._unfinished = sequences
-        self._abort = abort
-        self._admitted: Admitted | None = None
-        self._unread: deque[Token] = deque()
-        self._problem: Problem | None = None
-        self._news = asyncio.Event()
-
-    @property
-    def finished(self) -> bool:
-        return self._unfinished == 0 or self._problem is not None
-
-    async def admitted(self) -> Admitted:
-        """Wait until the engine has checked the request.
-
-        Raises:
-            EngineFailure: it refused.
-        """
-        while self._admitted is None:
-            await self._wait()
-        return self._admitted
-
-    async def news(self) -> list[Token]:
-        """What has come since the last call, at least one token; [] when every sequence has ended.
-
-        Raises:
-            EngineFailure: the request ended with an error.
-        """
-        while not self._unread:
-            if self._unfinished == 0:
-                return []
-            await self._wait()
-        found = list(self._unread)
-        self._unread.clear()
-        return found
-
-    def abort(self) -> None:
-        """End it, if it still runs; what is unread is forgotten."""
-        if not self.finished:
-            self._problem = Problem("closed", "aborted")
-            self._abort(self.id)
-
-    def put(self, message: Admitted | Token | Failed) -> None:
-        """The engine's news, in the event loop."""
-        if isinstance(message, Token):
-            self._unread.append(message)
-            self._unfinished -= message.finish_reason is not None
-            if len(self._unread) > MAX_UNREAD_TOKENS and self._unfinished:
-                self._unread.clear()
-                self._abort(self.id)
-                self._problem = _SLOW
-        elif isinstance(message, Failed):
-            self._problem = message.problem
-        else:
-            self._admitted = message
-        self._news.set()
-
-    async def _wait(self) -> None:
-        if self._problem is not None:
-            raise EngineFailure(self._problem)
-        self._news.clear()
-        await self._news.wait()
-        if self._problem is not None and not self._unread:
-            raise EngineFailure(self._problem)
-
-
-class _Call:
-    """A question with one answer."""
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[FromEngine] = asyncio.get_running_loop().create_future()
-
-    def put(self, message: FromEngine | Token) -> None:
-        if self.answer.done():
-            return
-        if isinstance(message, Failed):
-            self.answer.set_exception(EngineFailure(message.problem))
-        elif not isinstance(message, Token):
-            self.answer.set_result(message)
 
 
 class EngineProcess:
     """Supervises one engine process and carries requests to it.
 
+    One task owns the process from start to end; everything else only sends, or cancels that task.
+
     Attributes:
         facts: of the loaded model; of the last one loaded while it is asleep or restarting.
-        restarts: how often it had to be started again.
         stats: as of the last answer to a ping.
+        progress: bytes of weights read, of how many.
+        restarts: how often it had to be started again.
+        problem: why it is not running: the last refusal or death; None while all is well.
     """
 
-    def __init__(self, settings: ModelSettings, directory: Path, command: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: ModelSettings,
+        directory: Path,
+        command: Sequence[str] = (),
+        reserved: Callable[[EngineProcess], int] = lambda _: 0,
+    ) -> None:
         self.settings = settings
-        self.state = State.STOPPED
+        self.state = State.STARTING
         self.facts: Facts | None = None
         self.stats = Stats()
-        self.restarts = 0
         self.progress: tuple[int, int] = (0, 0)
+        self.restarts = 0
         self.problem: Problem | None = None
         self._command = tuple(command) or (sys.executable, "-m", "aphrodite.service.worker")
-        self._directory = directory
+        self._directory, self._reserved = directory, reserved
         self._numbers = itertools.count(1)
-        self._pending: dict[int, Generation | _Call] = {}
-        self._writer: asyncio.StreamWriter | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._pending: dict[int, Generation | Question] = {}
+        self._child: Child | None = None
         self._supervision: asyncio.Task[None] | None = None
-        self._changed = asyncio.Condition()
-        self._pinged = 0.0
-        self._ponged = 0.0
-
-    # ---- life
-
-    async def start(self) -> None:
-        """Start the process and wait until the model is loaded.
-
-        Raises:
-            EngineFailure: the model was refused; nothing is left running.
-        """
-        if self._supervision is None or self._supervision.done():
-            self.problem = None
-            await self._become(State.STARTING)
-            self._supervision = asyncio.create_task(self._supervise())
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.state in (State.READY, State.FAILED, State.STOPPED, State.ASLEEP))
-        if self.state is not State.READY:
-            raise EngineFailure(self.problem or Problem("closed", "the engine was stopped while it started"))
-
-    async def stop(self, state: State = State.STOPPED) -> None:
-        """End the process and give its memory back; requests that still run get an error."""
-        task, self._supervision = self._supervision, None
-        await self._become(state)
-        if task is not None:
-            await self._end_process()
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._fail_pending(Problem("closed", "the engine was stopped while this request ran"))
+        self._ready_since: float | None = None
+        self._unanswered = 0
 
     @property
     def busy(self) -> int:
@@ -209,87 +94,126 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process and self._process.returncode is None else None
+        return self._child.pid if self._child else None
 
-    async def _supervise(self) -> None:
-        """Start, serve until it dies, start again."""
+    @property
+    def untouched_bytes(self) -> int:
+        """Memory that its plan names and that it has not taken yet; on a GPU all is taken at the start."""
+        if self.state in (State.ASLEEP, State.STOPPED) or self.facts is None or self.facts.device != "cpu":
+            return 0
+        planned = sum(self.facts.plan.get(part, 0) for part in ("weight_bytes", "kv_bytes", "activation_bytes"))
+        return max(0, planned - self.stats.resident_bytes)
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Start the process and wait until the model is loaded.
+
+        Raises:
+            EngineFailure: the model was refused, or its process died; nothing is left running, the state is as before.
+        """
+        if self._supervision is not None:
+            await asyncio.wait({self._supervision})
+        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.problem, self.progress = None, (0, 0)
+        before, self.state = self.state, State.STARTING
+        self._supervision = asyncio.create_task(self._supervise(loaded))
+        try:
+            await loaded
+        except EngineFailure as failure:
+            await asyncio.wait({self._supervision})
+            self.problem = failure.problem
+            if self.state is State.STARTING:  # not stopped meanwhile
+                self.state = before
+            raise
+
+    async def stop(self, state: State = State.STOPPED) -> None:
+        """End the process and give its memory back; requests that still run get an error at once."""
+        ending = self.state in (State.ASLEEP, State.STOPPED)
+        self.state = state
+        self._fail_pending(_STOPPED)
+        if self._supervision is not None:
+            if not ending:
+                self._supervision.cancel()
+            await asyncio.wait({self._supervision})
+
+    async def _supervise(self, loaded: asyncio.Future[None]) -> None:
+        """Start, serve until it dies, start again: a model that was loaded once is tried until it is back."""
         short_lives = 0
-        while True:
-            started = time.monotonic()
-            await self._one_life()
-            if self.state in (State.FAILED, State.STOPPED, State.ASLEEP):
-                return
-            lived = time.monotonic() - started
-            self.restarts += 1
-            await self._become(State.RESTARTING)
-            short_lives = short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
-            wait = min(0.5 * 2**short_lives, LONGEST_WAIT_SECONDS) if short_lives > 1 else 0.0
-            logger.error("engine process of %s died after %.1f s; starting it again", self.settings.id, lived)
-            await asyncio.sleep(wait)
-
-    async def _one_life(self) -> None:
         try:
-            reader = await self._spawn()
-            self._send(boundary.Open(self.settings.model, dict(self.settings.engine)))
-            watch = asyncio.create_task(self._watch())
-            try:
-                while (message := await boundary.receive_from_engine(reader)) is not None:
-                    await self._receive(message)
-            finally:
-                watch.cancel()
-        except (OSError, ValueError, TimeoutError) as error:
-            logger.error("engine process of %s: %s", self.settings.id, error)
+            while True:
+                problem = await self._one_life(loaded)
+                if not loaded.done():
+                    raise EngineFailure(problem)
+                lived = time.monotonic() - self._ready_since if self._ready_since else 0.0
+                short_lives = short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
+                wait = min(2.0 ** (short_lives - 2), LONGEST_WAIT_SECONDS) if short_lives > 1 else 0.0
+                logger.error("%s: %s; starting it again in %.0f s", self.settings.id, problem.message, wait)
+                self.restarts += 1
+                self.problem = problem
+                await asyncio.sleep(wait)
+        except EngineFailure as failure:
+            loaded.set_exception(failure)
         finally:
-            await self._bury()
+            self.stats = Stats()
+            if not loaded.done():
+                loaded.set_exception(EngineFailure(Problem("closed", "the engine was stopped while it started")))
 
-    async def _spawn(self) -> asyncio.StreamReader:
-        """Start the process; it connects to a socket that is gone from the disk as soon as it has."""
-        path = self._directory / f"engine-{os.getpid()}-{next(self._numbers)}.sock"
-        connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
-            asyncio.get_running_loop().create_future()
-        )
+    async def _one_life(self, loaded: asyncio.Future[None]) -> Problem:
+        """From the start of a process to its end; why it ended."""
+        self._ready_since, self._unanswered = None, 0
+        try:
+            child = await Child.start(self._command, self._directory)
+        except (OSError, TimeoutError) as error:
+            return Problem("died", str(error) or "the engine process did not connect")
+        self._child, patience = child, 0.0
+        watch = asyncio.create_task(self._watch(child))
+        try:
+            child.send(boundary.Open(self.settings.model, self._engine_settings()))
+            return await self._listen(child, loaded)
+        except asyncio.CancelledError:
+            patience = _CLOSE_SECONDS if self._ready_since else 0.0  # one that still loads has nothing to finish
+            raise
+        except Exception:  # outermost frame of a life: whatever was wrong with it, the next one may be well
+            logger.exception("the engine process of %s could not be listened to", self.settings.id)
+            return Problem("died", "the service could not understand the engine process; the log says more")
+        finally:
+            watch.cancel()
+            self._child = None
+            if self.state in (State.READY, State.SILENT):
+                self.state = State.RESTARTING
+            self._fail_pending(_LOST)
+            await child.end(patience)
 
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if connected.done():
-                writer.close()
+    async def _listen(self, child: Child, loaded: asyncio.Future[None]) -> Problem:
+        """Take what the process says until it ends; why it did."""
+        while (message := await child.receive()) is not None:
+            if isinstance(message, boundary.Refused):
+                return message.problem
+            if isinstance(message, boundary.Ready):
+                self._is_ready(message.facts)
+                if not loaded.done():
+                    loaded.set_result(None)
             else:
-                connected.set_result((reader, writer))
+                self._take(message)
+        doing = "" if self._ready_since else " while it loaded the model"
+        return Problem("died", f"the engine process {await child.end()}{doing}; the log may say more")
 
-        server = await asyncio.start_unix_server(accept, path)
-        path.chmod(0o600)
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, str(path), stdin=asyncio.subprocess.DEVNULL
-            )
-            died = asyncio.ensure_future(self._process.wait())
-            await asyncio.wait({connected, died}, return_when=asyncio.FIRST_COMPLETED)
-            died.cancel()
-            if not connected.done():
-                raise OSError(f"the engine process ended with status {self._process.returncode} before it connected")
-            reader, self._writer = connected.result()
-            return reader
-        finally:
-            server.close()
-            path.unlink(missing_ok=True)
+    def _is_ready(self, facts: Facts) -> None:
+        self.facts, self.problem, self.state = facts, None, State.READY
+        self._ready_since, self._unanswered = time.monotonic(), 0
 
-    async def _receive(self, message: FromEngine) -> None:
+    def _take(self, message: FromEngine) -> None:
         if isinstance(message, boundary.Tokens):
             for token in message.tokens:
                 self._hand_over(token.id, token)
         elif isinstance(message, boundary.Pong):
-            self._ponged, self.stats = time.monotonic(), message.stats
+            self._unanswered, self.stats = 0, message.stats
             if self.state is State.SILENT:
-                await self._become(State.READY)
-        elif isinstance(message, boundary.Ready):
-            self.facts = message.facts
-            self._pinged = self._ponged = time.monotonic()
-            await self._become(State.READY)
+                self.state = State.READY
         elif isinstance(message, boundary.Progress):
             self.progress = (message.done, message.total)
-        elif isinstance(message, boundary.Refused):
-            self.problem = message.problem
-            await self._become(State.FAILED)
-        else:
+        elif not isinstance(message, boundary.Ready | boundary.Refused):
             self._hand_over(message.id, message)
 
     def _hand_over(self, request_id: int, message: Any) -> None:
@@ -297,58 +221,34 @@ class EngineProcess:
         if pending is None:
             return  # aborted, and the engine did not know yet
         pending.put(message)
-        if isinstance(pending, _Call) or pending.finished:
-            del self._pending[request_id]
+        if pending.finished:
+            self._pending.pop(request_id, None)
 
-    async def _watch(self) -> None:
-        """Ask every half second; a process that does not answer is silent, then killed."""
+    async def _watch(self, child: Child) -> None:
+        """Ask four times a second; a process that does not answer is silent, then killed.
+
+        Silence is counted in questions, not on the clock: a service that was itself stopped for a minute has not
+        listened either.
+        """
         for number in itertools.count():
             await asyncio.sleep(PING_SECONDS)
-            if self.state not in (State.READY, State.SILENT) or self._process is None:
-                continue
-            now = time.monotonic()
-            if self._ponged >= self._pinged:
-                self._pinged = now
-                self._send(boundary.Ping(number))
-                continue
-            silence = now - self._pinged
-            if silence > SILENT_SECONDS and self.state is State.READY:
-                logger.warning("engine process of %s has not answered for %.1f s", self.settings.id, silence)
-                await self._become(State.SILENT)
-            limit = STOPPED_SECONDS if _is_stopped(self._process.pid) else HUNG_SECONDS
-            if silence > limit:
-                logger.error("engine process of %s has not answered for %.1f s: killing it", self.settings.id, silence)
-                self._process.kill()
+            if self._unanswered == 0:
+                child.send(boundary.Ping(number))
+            self._unanswered += 1
+            silence, stopped = (self._unanswered - 1) * PING_SECONDS, child.is_stopped
+            if self.state is State.READY and silence >= (PING_SECONDS if stopped else SILENT_SECONDS):
+                logger.warning("the engine process of %s does not answer", self.settings.id)
+                self.state = State.SILENT
+            if silence >= (STOPPED_SECONDS if stopped else HUNG_SECONDS) and (stopped or self._ready_since):
+                logger.error("the engine process of %s was silent for %.1f s: killing it", self.settings.id, silence)
+                child.kill()
                 return
 
-    async def _bury(self) -> None:
-        self._fail_pending(_LOST)
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        if self._process is not None:
-            if self._process.returncode is None and self.state not in (State.FAILED, State.STOPPED, State.ASLEEP):
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
-            await self._process.wait()
-
-    async def _end_process(self) -> None:
-        """Ask it to close, then insist."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        self._send(boundary.Close())
-        try:
-            await asyncio.wait_for(process.wait(), _CLOSE_SECONDS)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-
-    async def _become(self, state: State) -> None:
-        async with self._changed:
-            self.state = state
-            self._changed.notify_all()
+    def _engine_settings(self) -> dict[str, Any]:
+        settings, reserved = dict(self.settings.engine), self._reserved(self)
+        if reserved:
+            settings["reserved_memory"] = settings.get("reserved_memory", 0) + reserved
+        return settings
 
     def _fail_pending(self, problem: Problem) -> None:
         pending, self._pending = self._pending, {}
@@ -358,40 +258,41 @@ class EngineProcess:
     # ---- requests
 
     def generate(self, message: boundary.Generate) -> Generation:
-        """Start a generation; `message.id` is given here."""
+        """Start a generation; `message.id` is given here.
+
+        Raises:
+            EngineFailure: the engine cannot take it now.
+        """
+        child = self._able()
         message.id = next(self._numbers)
         generation = Generation(message.id, int(message.params.get("n", 1)), self._abort)
+        child.send(message)
         self._pending[message.id] = generation
-        self._send(message)
         return generation
 
     async def call(self, message: boundary.Embed | boundary.Tokenize | boundary.Detokenize) -> Any:
-        """Ask a question that has one answer.
+        """Ask a question that has one answer; cancelling the task aborts it.
 
         Raises:
-            EngineFailure: the engine refused, or died.
+            EngineFailure: the engine refused, died, or cannot take it now.
         """
+        child = self._able()
         message.id = next(self._numbers)
-        call = self._pending[message.id] = _Call()
-        self._send(message)
+        child.send(message)
+        question = self._pending[message.id] = Question()
         try:
-            return await call.answer
+            return await question.answer
         finally:
-            self._pending.pop(message.id, None)
+            self._abort(message.id)
+
+    def _able(self) -> Child:
+        if self._child is None or self._ready_since is None:
+            raise EngineFailure(_NOT_NOW)
+        if self._child.unsent_bytes > MAX_UNSENT_BYTES:
+            raise EngineFailure(_BUSY)
+        return self._child
 
     def _abort(self, request_id: int) -> None:
-        if self._pending.pop(request_id, None) is not None:
-            self._send(boundary.Abort(request_id))
-
-    def _send(self, message: boundary.ToEngine) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(boundary.frame(message))
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether the kernel has stopped the process (state T or t in /proc)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] in ("T", "t")
+        """Forget a request, and tell the engine if it is still at it."""
+        if self._pending.pop(request_id, None) is not None and self._child is not None:
+            self._child.send(boundary.Abort(request_id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from aphrodite import __version__
@@ -10,10 +12,11 @@ from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.engine_process import State
 from aphrodite.service.replies import Reply, json_reply
+from aphrodite.service.service import Service
 
 
 class Health(msgspec.Struct):
-    """`status` is "ok" when every model that is not asleep can take work."""
+    """`status`: ok (200), starting, draining, or unavailable: a model that was loaded cannot take work (503)."""
 
     status: str
     models: dict[str, str]
@@ -27,12 +30,22 @@ class Version(msgspec.Struct):
 
 async def health(call: Call) -> Reply:
     states = {engine.settings.id: engine.state for engine in call.service.models}
-    well = not call.service.draining and all(s in (State.READY, State.ASLEEP) for s in states.values())
-    status = "draining" if call.service.draining else "ok" if well else "unavailable"
-    reply = json_reply(Health(status, {name: state.value for name, state in states.items()}), 200 if well else 503)
-    if not well:
+    status = _status(call.service, states.values())
+    reply = json_reply(
+        Health(status, {name: state.value for name, state in states.items()}), 200 if status == "ok" else 503
+    )
+    if status != "ok":
         reply.headers["retry-after"] = "2"
     return reply
+
+
+def _status(service: Service, states: Iterable[State]) -> str:
+    """One more model that is being loaded, or wakes, does not make the others ill."""
+    if service.draining:
+        return "draining"
+    if service.starting:
+        return "starting"
+    return "unavailable" if any(state in (State.SILENT, State.RESTARTING) for state in states) else "ok"
 
 
 async def version(call: Call) -> Reply:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aphrodite.service.boundary import Facts
-from aphrodite.service.engine_process import EngineFailure, EngineProcess, State
+from aphrodite.service.engine_process import EngineProcess, State
 from aphrodite.service.errors import ApiError, bad_request, unavailable
+from aphrodite.service.generation import EngineFailure
 from aphrodite.service.settings import ModelSettings
 
 
@@ -20,7 +21,8 @@ class Models:
         self._directory, self._command = directory, tuple(command)
         self._engines: dict[str, EngineProcess] = {}
         self.created: dict[str, int] = {}
-        self._changing = asyncio.Lock()
+        # One after the other, so that each plans with the memory that is really free.
+        self._starting = asyncio.Lock()
 
     def __iter__(self) -> Iterator[EngineProcess]:
         return iter(list(self._engines.values()))
@@ -54,15 +56,13 @@ class Models:
         """The engine that serves `name`, able to take work now.
 
         Raises:
-            ApiError: 404 unknown, 503 loading, asleep, restarting or failed.
+            ApiError: 404 unknown, 503 loading, asleep, silent or restarting.
         """
         engine = self.find(name)
         if engine.state is State.READY and engine.facts is not None:
             return engine, engine.facts
         if engine.state is State.ASLEEP:
-            raise unavailable(f"{name} is asleep; `aphrodite wake` loads it again", "model_asleep", 30)
-        if engine.state is State.FAILED:
-            raise unavailable(f"{name} could not be loaded", "model_failed", 60)
+            raise unavailable(f"{name} is asleep; `aphrodite wake {name}` loads it again", "model_asleep", 30)
         raise unavailable(f"{name} is {engine.state.value}; try again in a moment", f"model_{engine.state.value}")
 
     def only(self) -> str | None:
@@ -70,51 +70,84 @@ class Models:
         return self.ids()[0] if len(self._engines) == 1 else None
 
     async def load(self, settings: ModelSettings) -> EngineProcess:
-        """Load one more model.
+        """Load one more model; cancelling the task ends it.
 
         Raises:
             ApiError: 409 when a name is taken, 400 when the model is refused; nothing stays behind.
         """
-        async with self._changing:
-            taken = [name for name in settings.all_names if name in self.names()]
-            if taken:
-                raise ApiError(409, f"a model is already served as {taken[0]!r}; unload it first", code="name_taken")
-            engine = EngineProcess(settings, self._directory, self._command)
-            self._engines[settings.id] = engine
-            self.created[settings.id] = int(time.time())
-            try:
-                await engine.start()
-            except BaseException as error:
-                await engine.stop()
-                del self._engines[settings.id]
-                if isinstance(error, EngineFailure):
-                    raise bad_request(error.problem.message, "model", "model_refused") from error
-                raise
-            return engine
+        taken = [name for name in settings.all_names if name in self.names()]
+        if taken:
+            raise ApiError(409, f"a model is already served as {taken[0]!r}; unload it first", code="name_taken")
+        engine = EngineProcess(settings, self._directory, self._command, self._promised_to_others)
+        self._engines[settings.id] = engine
+        self.created[settings.id] = int(time.time())
+        try:
+            await self._start(engine)
+        except BaseException:
+            await engine.stop()
+            self._forget(engine)
+            raise
+        return engine
 
     async def unload(self, name: str) -> None:
-        """Stop serving a model and give its memory back."""
-        async with self._changing:
-            engine = self.find(name)
-            await engine.stop()
-            del self._engines[engine.settings.id]
+        """Stop serving a model and give its memory back; one that is still loading is not loaded."""
+        engine = self.find(name)
+        self._forget(engine)
+        await engine.stop()
 
     async def sleep(self, name: str) -> None:
-        """Give the memory back, keep the name."""
-        async with self._changing:
-            await self.find(name).stop(State.ASLEEP)
+        """Give the memory back, keep the name.
+
+        Raises:
+            ApiError: 409 where it has not been loaded yet.
+        """
+        engine = self.find(name)
+        if engine.facts is None:
+            raise ApiError(409, f"{name} is still loading; `aphrodite unload {name}` ends that", code="model_starting")
+        await engine.stop(State.ASLEEP)
 
     async def wake(self, name: str) -> None:
-        """Load a sleeping model again; one that is awake stays as it is."""
-        async with self._changing:
-            engine = self.find(name)
-            if engine.state is State.READY:
-                return
-            try:
-                await engine.start()
-            except EngineFailure as error:
-                raise bad_request(error.problem.message, "model", "model_refused") from error
+        """Load a sleeping model again; one that is awake stays as it is.
+
+        Raises:
+            ApiError: 400 when it is refused now; it sleeps on.
+        """
+        engine = self.find(name)
+        if engine.state is not State.ASLEEP:
+            return
+        try:
+            await self._start(engine)
+        except BaseException:
+            if engine.state is not State.STOPPED:
+                await engine.stop(State.ASLEEP)
+            raise
 
     async def close(self) -> None:
         """Stop every engine process."""
         await asyncio.gather(*(engine.stop() for engine in self))
+
+    async def _start(self, engine: EngineProcess) -> None:
+        try:
+            async with self._starting:
+                if self._engines.get(engine.settings.id) is not engine:  # unloaded while it waited
+                    raise ApiError(409, f"{engine.settings.id} was unloaded before it was loaded", code="unloaded")
+                if engine.state in (State.STARTING, State.ASLEEP):
+                    await engine.start()
+        except EngineFailure as error:
+            raise bad_request(error.problem.message, "model", "model_refused") from error
+
+    def _forget(self, engine: EngineProcess) -> None:
+        if self._engines.get(engine.settings.id) is engine:
+            del self._engines[engine.settings.id], self.created[engine.settings.id]
+
+    def _promised_to_others(self, engine: EngineProcess) -> int:
+        """Bytes that the plans of other models on the same device name and that they have not touched yet.
+
+        The system counts them as free: it hands out a KV cache on the CPU page by page, as it is first written.
+        """
+        device = engine.settings.engine.get("device", "auto")
+        return sum(
+            other.untouched_bytes
+            for other in self
+            if other is not engine and other.settings.engine.get("device", "auto") == device
+        )

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from aphrodite_engine.errors import AphroditeError
+
 #: sun_path holds 108 bytes, the last of which is a zero.
 _MAX_SOCKET_PATH = 107
 _LONGEST_SOCKET_NAME = len("engine-4194304-999999.sock")
+_POLL_SECONDS = 0.05
+
+
+class ServiceError(AphroditeError):
+    """The service could not be started, found or ended."""
 
 
 class Connection(msgspec.Struct):
@@ -41,23 +51,52 @@ class Connection(msgspec.Struct):
         return self.started != 0 and start_ticks(self.pid) == self.started
 
 
+def folder_of(port: int) -> Path:
+    """The folder of the service on `port`, whether it exists or not."""
+    return _runtime_root() / str(port)
+
+
 def runtime_directory(port: int) -> Path:
-    """The folder of the service on `port`: 0700 and ours, made if it is missing.
+    """The same, made if it is missing: 0700 and ours.
 
     Raises:
-        OSError: it belongs to somebody else, is a link, or its path is too long for a socket.
+        ServiceError: it belongs to somebody else, is a link, cannot be made, or its path is too long for a socket.
     """
-    root = _runtime_root()
-    folder = root / str(port)
+    root, folder = _runtime_root(), folder_of(port)
     if len(os.fsencode(folder)) + 1 + _LONGEST_SOCKET_NAME > _MAX_SOCKET_PATH:
-        raise OSError(f"{folder} is too long for a Unix socket; set APHRODITE_RUNTIME_DIR to a shorter folder")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for owned in (root, folder):
-        found = owned.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise OSError(f"{owned} is not a folder of this user's; remove it or set APHRODITE_RUNTIME_DIR")
-        owned.chmod(0o700)
+        raise ServiceError(f"{folder} is too long for a Unix socket; set APHRODITE_RUNTIME_DIR to a shorter folder")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for owned in (root, folder):
+            found = owned.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                raise ServiceError(f"{owned} is not a folder of this user's; remove it or set APHRODITE_RUNTIME_DIR")
+            owned.chmod(0o700)
+    except OSError as error:
+        raise ServiceError(f"{folder}: {error.strerror}; set APHRODITE_RUNTIME_DIR to a folder of yours") from error
     return folder
+
+
+@contextlib.contextmanager
+def alone(port: int, deadline: float) -> Iterator[None]:
+    """Hold what only one process at a time may: starting a service on `port`. The lock goes with its process.
+
+    Raises:
+        ServiceError: another process still starts one at the deadline (of the monotonic clock).
+    """
+    folder = os.open(runtime_directory(port), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ServiceError(f"another process is still starting a service on port {port}") from None
+                time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _runtime_root() -> Path:
@@ -75,16 +114,24 @@ def data_directory() -> Path:
 
 
 def connection_file(port: int) -> Path:
-    return runtime_directory(port) / "service.json"
+    return folder_of(port) / "service.json"
 
 
 def log_file(port: int) -> Path:
-    return runtime_directory(port) / "service.log"
+    return folder_of(port) / "service.log"
+
+
+def new_log(port: int) -> int:
+    """A descriptor of a new log; the one before it is kept beside it."""
+    log = runtime_directory(port) / log_file(port).name
+    with contextlib.suppress(FileNotFoundError):
+        log.replace(log.with_name("service.log.1"))
+    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
 
 
 def write_connection(connection: Connection) -> None:
     """Leave the facts where `read_connection` finds them; 0600 from the first byte on."""
-    file = connection_file(connection.port)
+    file = runtime_directory(connection.port) / connection_file(connection.port).name
     partial = file.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -95,11 +142,18 @@ def write_connection(connection: Connection) -> None:
 
 def read_connection(port: int) -> Connection | None:
     """The service on `port`, if one of this user's is running."""
+    connection = left_connection(port)
+    return connection if connection is not None and connection.is_alive else None
+
+
+def left_connection(port: int) -> Connection | None:
+    """What the service on `port` has written, whether it still runs or not; a file of somebody else's is not read."""
     try:
-        connection = msgspec.json.decode(connection_file(port).read_bytes(), type=Connection)
-    except (FileNotFoundError, msgspec.DecodeError):
+        with open(os.open(connection_file(port), os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            ours = os.fstat(file.fileno()).st_uid == os.getuid()
+            return msgspec.json.decode(file.read(), type=Connection) if ours else None
+    except (OSError, msgspec.DecodeError):
         return None
-    return connection if connection.is_alive else None
 
 
 def running_ports() -> list[int]:
@@ -110,9 +164,16 @@ def running_ports() -> list[int]:
 
 
 def forget(port: int) -> None:
-    """Remove the facts of a service that has ended."""
-    with contextlib.suppress(FileNotFoundError):
-        connection_file(port).unlink()
+    """Remove the facts of a service that has ended; its log stays."""
+    connection_file(port).unlink(missing_ok=True)
+
+
+def remove(port: int) -> None:
+    """Remove all of a service's files: it never came to run."""
+    for file in (connection_file(port), log_file(port)):
+        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # an older log is kept
+        folder_of(port).rmdir()
 
 
 def start_ticks(pid: int) -> int:

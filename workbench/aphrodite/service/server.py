@@ -1,4 +1,4 @@
-"""The service process: binds the address, starts the engines, answers until it is told to end, then drains."""
+"""The service process: loads the models, answers until it is told to end, then drains."""
 
 from __future__ import annotations
 
@@ -17,47 +17,131 @@ import uvloop
 
 from aphrodite import __version__
 from aphrodite.service import app, runtime
+from aphrodite.service.errors import ApiError
+from aphrodite.service.listener import listen
 from aphrodite.service.models import Models
 from aphrodite.service.service import Service
 from aphrodite.service.settings import ServiceSettings
 
 logger = logging.getLogger("aphrodite.server")
 
-EXIT_REFUSED = 3
-_BACKLOG = 1024
+EXIT_REFUSED = 1
 _POLL_SECONDS = 0.05
+#: For the last bytes of the last answers, after every request has ended one way or the other.
+_GOODBYE_SECONDS = 5
 
 
-def run(settings: ServiceSettings) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code: 0 ended as told, 3 a model was refused at the start.
+def run(settings: ServiceSettings, listener: socket.socket | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code: 0 ended as told, 1 a model was refused at the start.
 
     Raises:
-        OSError: the address cannot be bound, or the runtime folder is not ours.
+        ServiceError: the address cannot be bound, or the runtime folder is not ours.
     """
-    listener = _bind(settings.host, settings.port)
+    listener = listener or listen(settings.host, settings.port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, listener))
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
-    return listener
-
-
 async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
     port = listener.getsockname()[1]
+    service = Service(settings, Models(_own_directory(port), settings.worker_command))
+    server = _server(service)
+    ending = Ending()
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    connection = runtime.Connection(
+        os.getpid(), runtime.start_ticks(os.getpid()), settings.host, port, secrets.token_urlsafe(32), __version__
+    )
+    runtime.write_connection(connection)
+    logger.info("listening on %s", connection.url)
+    loading = asyncio.create_task(_load(service))
+    try:
+        code = await _until_told(loading, serving, ending)
+    finally:
+        service.draining = True
+        loading.cancel()
+        await asyncio.wait({loading})
+        await _drain(service, ending)
+        await service.models.close()
+        server.should_exit = True
+        await asyncio.wait({serving})
+        runtime.forget(port)
+        logger.info("ended")
+    return code
+
+
+def _own_directory(port: int) -> runtime.Path:
     directory = runtime.runtime_directory(port)
     for stale in directory.glob("engine-*.sock"):  # left by a service that was killed while an engine started
         stale.unlink()
-    service = Service(settings, Models(directory, settings.worker_command))
-    server = _Server(
+    return directory
+
+
+async def _until_told(loading: asyncio.Task[bool], serving: asyncio.Task[None], ending: Ending) -> int:
+    """Load, then serve; the exit code."""
+    told = asyncio.create_task(ending.told.wait())
+    try:
+        await asyncio.wait({loading, serving, told}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done() and not loading.result():
+            return EXIT_REFUSED
+        await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+            return EXIT_REFUSED
+        return 0
+    finally:
+        told.cancel()
+
+
+async def _load(service: Service) -> bool:
+    """Load the models named at the start, one after the other, so that each plans with what is really free."""
+    for settings in service.settings.models:
+        try:
+            engine = await service.models.load(settings)
+        except ApiError as error:
+            logger.error("%s could not be loaded: %s", settings.model, error)
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            return False
+        assert engine.facts is not None
+        logger.info("%s is ready after %.1f s", settings.id, engine.facts.load_seconds)
+    service.starting = False
+    return True
+
+
+class Ending:
+    """What SIGTERM, SIGINT and SIGHUP say: once, end when running requests are done; twice, end now.
+
+    SIGHUP counts where it is not ignored: `aphrodite up --foreground` ends with its terminal, unless under nohup.
+
+    Attributes:
+        told: once.
+        hurried: twice.
+    """
+
+    def __init__(self) -> None:
+        self.told, self.hurried = asyncio.Event(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, self._tell)
+
+    def _tell(self) -> None:
+        (self.hurried if self.told.is_set() else self.told).set()
+
+
+async def _drain(service: Service, ending: Ending) -> None:
+    """Let running requests end; new ones are refused already."""
+    seconds = service.settings.drain_seconds
+    if service.in_flight:
+        logger.info("draining %d requests for at most %.0f s", service.in_flight, seconds)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while service.in_flight and not ending.hurried.is_set():
+                await asyncio.sleep(_POLL_SECONDS)
+    if service.in_flight:
+        logger.warning("%d requests are ended with an error", service.in_flight)
+
+
+def _server(service: Service) -> uvicorn.Server:
+    return _Server(
         uvicorn.Config(
             app.build(service),
             loop="none",
@@ -66,72 +150,11 @@ async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
             access_log=False,
             log_config=None,
             server_header=False,
-            backlog=_BACKLOG,
             timeout_keep_alive=75,
+            timeout_graceful_shutdown=_GOODBYE_SECONDS,
             proxy_headers=False,
         )
     )
-    connection = runtime.Connection(
-        os.getpid(), runtime.start_ticks(os.getpid()), settings.host, port, secrets.token_urlsafe(32), __version__
-    )
-    ending = _listen_to_signals()
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    runtime.write_connection(connection)
-    logger.info("listening on %s", connection.url)
-    loading = asyncio.create_task(_load(service))
-    code = 0
-    try:
-        await asyncio.wait(
-            {loading, serving, asyncio.ensure_future(ending.wait())}, return_when=asyncio.FIRST_COMPLETED
-        )
-        if loading.done():
-            code = loading.result()
-            if code == 0:
-                await asyncio.wait({serving, asyncio.ensure_future(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _drain(service, settings.drain_seconds if code == 0 else 0)
-        loading.cancel()
-        await service.models.close()
-        server.should_exit = True
-        await serving
-        runtime.forget(port)
-        logger.info("ended")
-    return code
-
-
-async def _load(service: Service) -> int:
-    """Load the models named at the start, one after the other, so that each plans with what is really free."""
-    for settings in service.settings.models:
-        try:
-            engine = await service.models.load(settings)
-        except Exception as error:
-            logger.error("%s could not be loaded: %s", settings.model, error)
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            return EXIT_REFUSED
-        assert engine.facts is not None
-        logger.info("%s is ready after %.1f s", settings.id, engine.facts.load_seconds)
-    return 0
-
-
-def _listen_to_signals() -> asyncio.Event:
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.set)
-    # A terminal that closes must not take the service with it.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    return ending
-
-
-async def _drain(service: Service, seconds: float) -> None:
-    """Refuse new work and let running requests end, for so long."""
-    service.draining = True
-    if service.in_flight:
-        logger.info("draining %d requests for at most %.0f s", service.in_flight, seconds)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while service.in_flight:
-                await asyncio.sleep(_POLL_SECONDS)
 
 
 class _Server(uvicorn.Server):

@@ -14,6 +14,7 @@ class Service:
     """Handed down to every route; nothing of it is global.
 
     Attributes:
+        starting: the models named at the start are not all loaded yet.
         draining: SIGTERM came: no new work.
         in_flight: requests being answered.
         started: Unix time.
@@ -21,6 +22,7 @@ class Service:
 
     settings: ServiceSettings
     models: Models
+    starting: bool = True
     draining: bool = False
     in_flight: int = 0
     started: float = field(default_factory=time.time)

@@ -50,6 +50,7 @@ def main() -> None:
     model = _load(inbox.opening(), outbox)
     if model is not None:
         inbox.deliver_to(model)
+        outbox.put(boundary.Pong(0, model.stats()))  # what it has taken, before anybody plans beside it
         outbox.put(boundary.Ready(model.facts))
         inbox.closed.wait()
         # The engine's memory goes with the process; closing it first ends its thread between two steps, not in one.

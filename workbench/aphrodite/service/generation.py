@@ -1,0 +1,116 @@
+"""What a caller holds while the engine works for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from aphrodite.service.boundary import Admitted, Failed, FromEngine, Problem, Token
+
+#: News a caller may leave unread before its request is ended.
+MAX_UNREAD_TOKENS = 4096
+
+_SLOW = Problem(
+    "slow_reader", f"the answer was not read: {MAX_UNREAD_TOKENS} tokens were waiting, so the request was ended"
+)
+
+
+class EngineFailure(Exception):
+    """A request, or a start, ended with this problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class Generation:
+    """A running generation: what the engine says about it, in order. One task reads it; any may abort it."""
+
+    def __init__(self, request_id: int, sequences: int, abort: Callable[[int], None]) -> None:
+        self.id = request_id
+        self._unfinished = sequences
+        self._abort = abort
+        self._admitted: Admitted | None = None
+        self._unread: deque[Token] = deque()
+        self._problem: Problem | None = None
+        self._news = asyncio.Event()
+
+    @property
+    def finished(self) -> bool:
+        return self._unfinished == 0 or self._problem is not None
+
+    async def admitted(self) -> Admitted:
+        """Wait until the engine has checked the request.
+
+        Raises:
+            EngineFailure: it refused.
+        """
+        while self._admitted is None:
+            await self._wait()
+        return self._admitted
+
+    async def news(self) -> list[Token]:
+        """What has come since the last call, at least one token; [] when every sequence has ended.
+
+        Raises:
+            EngineFailure: the request ended with an error.
+        """
+        while not self._unread:
+            if self._unfinished == 0:
+                return []
+            await self._wait()
+        found = list(self._unread)
+        self._unread.clear()
+        return found
+
+    def abort(self) -> None:
+        """End it, if it still runs; what is unread is forgotten."""
+        if not self.finished:
+            self._end_with(Problem("closed", "aborted"))
+
+    def put(self, message: FromEngine | Token) -> None:
+        """The engine's news, in the event loop."""
+        if isinstance(message, Token):
+            self._unread.append(message)
+            self._unfinished -= message.finish_reason is not None
+            if len(self._unread) > MAX_UNREAD_TOKENS and self._unfinished:
+                self._end_with(_SLOW)
+        elif isinstance(message, Failed):
+            self._problem = message.problem
+        elif isinstance(message, Admitted):
+            self._admitted = message
+        self._news.set()
+
+    def _end_with(self, problem: Problem) -> None:
+        self._unread.clear()
+        self._problem = problem
+        self._news.set()
+        self._abort(self.id)
+
+    async def _wait(self) -> None:
+        """Until something has come; an error waits until everything before it was read."""
+        if self._problem is not None:
+            raise EngineFailure(self._problem)
+        self._news.clear()
+        await self._news.wait()
+
+
+class Question:
+    """A request with one answer."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[FromEngine] = asyncio.get_running_loop().create_future()
+
+    @property
+    def finished(self) -> bool:
+        return self.answer.done()
+
+    def put(self, message: FromEngine | Token) -> None:
+        """The engine's answer, in the event loop."""
+        if self.answer.done():
+            return
+        if isinstance(message, Failed):
+            self.answer.set_exception(EngineFailure(message.problem))
+        elif not isinstance(message, Token):
+            self.answer.set_result(message)
