@@ -74,7 +74,9 @@ def from_problem(problem: Problem) -> ApiError:
     """An engine's error as an answer."""
     if problem.kind == "context":
         return bad_request(problem.message, problem.field, "context_length_exceeded")
-    if problem.kind in ("parameter", "chat_template", "grammar"):
+    if problem.kind == "chat_template":
+        return bad_request(problem.message, problem.field, "invalid_conversation")
+    if problem.kind in ("parameter", "grammar"):
         return bad_request(problem.message, problem.field, "invalid_value")
     if problem.kind == "model":
         return bad_request(problem.message, "model", "unsupported_by_model")

@@ -1,0 +1,115 @@
+"""A generation as it crosses HTTP (`/generate`): everything the engine's own results hold, bit for bit.
+
+OpenAI's shapes leave out what reproducing a result needs: token ids of candidates, ranks, the prompt as it was read.
+Service and client both read this file; neither reads the other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+
+
+class Candidate(msgspec.Struct):
+    """One token that could stand at a position.
+
+    Attributes:
+        logprob: null is minus infinity, which JSON cannot say.
+        rank: 1 is the most likely.
+    """
+
+    token_id: int
+    logprob: float | None
+    rank: int
+    decoded_token: str
+
+
+#: The drawn token first, then the most likely ones.
+Position = list[Candidate]
+
+
+class Times(msgspec.Struct):
+    """In milliseconds since the engine took the request."""
+
+    queue_ms: float
+    ttft_ms: float
+    total_ms: float
+
+
+class Piece(msgspec.Struct, omit_defaults=True):
+    """One step's news of one sequence; what is at its default is left out.
+
+    Attributes:
+        prompt_logprobs: with the first piece of a request that asked for them.
+        timing: with the last piece of a sequence.
+    """
+
+    index: int
+    seed: int
+    text: str = ""
+    token_ids: Sequence[int] = ()
+    logprobs: list[Position] | None = None
+    finish_reason: FinishReason | None = None
+    stop_reason: int | str | None = None
+    prompt_logprobs: list[Position | None] | None = None
+    num_cached_tokens: int = 0
+    timing: Times | None = None
+
+
+class Output(msgspec.Struct):
+    """One of the n sequences, whole."""
+
+    index: int
+    seed: int
+    text: str = ""
+    token_ids: list[int] = []
+    logprobs: list[Position] | None = None
+    finish_reason: FinishReason | None = None
+    stop_reason: int | str | None = None
+
+    def add(self, piece: Piece) -> None:
+        """Fold one piece in."""
+        self.text += piece.text
+        self.token_ids.extend(piece.token_ids)
+        if piece.logprobs is not None:
+            self.logprobs = [*(self.logprobs or []), *piece.logprobs]
+        if piece.finish_reason is not None:
+            self.finish_reason, self.stop_reason = piece.finish_reason, piece.stop_reason
+
+
+class Generated(msgspec.Struct, kw_only=True):
+    """A whole answer.
+
+    Attributes:
+        prompt: as it was given, or as the chat template wrote it; null where token ids were given.
+        system_fingerprint: equal fingerprints give equal tokens for equal requests.
+    """
+
+    id: str
+    model: str
+    system_fingerprint: str
+    prompt: str | None
+    prompt_token_ids: list[int]
+    outputs: list[Output]
+    prompt_logprobs: list[Position | None] | None = None
+    num_cached_tokens: int = 0
+    timing: Times | None = None
+
+    def add(self, piece: Piece) -> None:
+        """Fold one piece in."""
+        self.outputs[piece.index].add(piece)
+        self.prompt_logprobs = piece.prompt_logprobs or self.prompt_logprobs
+        self.timing = piece.timing or self.timing
+        if piece.index == 0:
+            self.num_cached_tokens = max(self.num_cached_tokens, piece.num_cached_tokens)
+
+
+class Rendered(msgspec.Struct):
+    """A conversation as the model reads it (`/render`)."""
+
+    prompt: str
+    token_ids: list[int]

@@ -1,0 +1,199 @@
+"""`POST /generate`, `POST /render`: the engine's own terms over HTTP, for clients that want its results bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from aphrodite.generated import Candidate, Generated, Output, Piece, Position, Rendered, Times
+from aphrodite.service import boundary
+from aphrodite.service.boundary import Admitted, Facts, Token, TokenLogprob
+from aphrodite.service.call import Call
+from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.engine_process import EngineFailure, Generation
+from aphrodite.service.errors import bad_request, from_problem
+from aphrodite.service.models import Models
+from aphrodite.service.openai.sampling import SamplingFields, TokenId, checked, given_fields
+from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
+from aphrodite.service.template_arguments import template_arguments
+
+#: As SamplingParams has it; OpenAI's routes stop at 2.
+MAX_TEMPERATURE = 100.0
+
+Priority = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+Salt = Annotated[str, Meta(max_length=256)]
+
+
+class GenerateRequest(SamplingFields, kw_only=True):
+    """Sampling fields as SamplingParams names them; without `max_tokens` the context is the limit.
+
+    Attributes:
+        model: may be left out where one model is served.
+        prompt: text or token ids; or else `messages`, which the chat template turns into text.
+        template: arguments of the chat template, such as tools or add_generation_prompt.
+        logprobs: of each drawn token and of this many most likely ones.
+        priority: higher numbers wait for lower ones; never better than the key's own.
+        cache_salt: cached prefixes are shared only between requests of one key and one salt.
+    """
+
+    model: str | None = None
+    prompt: str | list[TokenId] | None = None
+    messages: list[dict[str, Any]] | None = None
+    template: dict[str, Any] = msgspec.field(default_factory=dict)
+    logprobs: int | None = None
+    stream: bool = False
+    priority: Priority = 0
+    cache_salt: Salt = ""
+
+
+class RenderRequest(msgspec.Struct, kw_only=True):
+    """A conversation, and arguments of the chat template."""
+
+    model: str | None = None
+    messages: list[dict[str, Any]]
+    template: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+async def create(call: Call) -> Any:
+    request = await call.json(GenerateRequest)
+    name = _model(call.service.models, request.model)
+    engine, facts = call.service.models.ready(name)
+    generation = engine.generate(_message(request, call))
+    try:
+        admitted = await call.until_gone(generation.admitted())
+        job = Job(call.request_id, name, request, facts, generation, admitted)
+        if request.stream:
+            return EventStream(job.events())
+        return json_reply(await call.until_gone(job.whole()))
+    except BaseException:
+        generation.abort()
+        raise
+
+
+async def render(call: Call) -> Any:
+    request = await call.json(RenderRequest)
+    engine, _ = call.service.models.ready(_model(call.service.models, request.model))
+    asked = boundary.Tokenize(0, messages=request.messages, template=template_arguments(request.template, "template"))
+    answer = await call.until_gone(engine.call(asked))
+    return json_reply(Rendered(answer.rendered, answer.token_ids))
+
+
+def _model(models: Models, name: str | None) -> str:
+    found = name or models.only()
+    if found is None:
+        served = ", ".join(models.names()) or "none is loaded"
+        raise bad_request(f"model must name one of the served models: {served}", "model", "missing_required_parameter")
+    return found
+
+
+def _message(request: GenerateRequest, call: Call) -> boundary.Generate:
+    if (request.prompt is None) == (request.messages is None):
+        raise bad_request("give either a prompt or messages", "prompt", "missing_required_parameter")
+    if request.template and request.messages is None:
+        raise bad_request("template is for messages; this request has a prompt", "template", "invalid_value")
+    params = given_fields(request) | {"max_tokens": request.max_tokens, "logprobs": request.logprobs}
+    return boundary.Generate(
+        id=0,
+        params=checked(params, MAX_TEMPERATURE),
+        prompt=request.prompt,
+        messages=request.messages,
+        template=template_arguments(request.template, "template"),
+        priority=max(call.user.priority, request.priority),
+        cache_salt=f"{call.user.tenant}/{request.cache_salt}" if request.cache_salt else call.user.tenant,
+        echo_ids=True,
+    )
+
+
+class Job:
+    """One admitted request on its way to a result, whole or in pieces."""
+
+    def __init__(
+        self,
+        request_id: str,
+        model: str,
+        request: GenerateRequest,
+        facts: Facts,
+        generation: Generation,
+        admitted: Admitted,
+    ) -> None:
+        self.id, self.model, self.request, self.facts = request_id, model, request, facts
+        self.generation, self.admitted = generation, admitted
+
+    async def whole(self) -> Generated:
+        """All sequences, once they have ended."""
+        seed, ids, prompt = self.admitted.seed, self.admitted.prompt_token_ids, self.request.prompt
+        answer = Generated(
+            id=self.id,
+            model=self.model,
+            system_fingerprint=self.facts.fingerprint,
+            prompt=prompt if isinstance(prompt, str) else self.admitted.rendered,
+            prompt_token_ids=ids or [],
+            outputs=[Output(index, seed) for index in range(self.request.n or 1)],
+        )
+        while tokens := await self._news():
+            for token in tokens:
+                answer.add(self._piece(token))
+        return answer
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        """Pieces; closing the generator aborts the request."""
+        try:
+            while tokens := await self._news():
+                yield b"".join(data_event(self._piece(token)) for token in tokens)
+            yield DONE
+        finally:
+            self.generation.abort()
+
+    async def _news(self) -> list[Token]:
+        try:
+            return await self.generation.news()
+        except EngineFailure as error:
+            raise from_problem(error.problem) from None
+
+    def _piece(self, token: Token) -> Piece:
+        prompt = token.prompt_logprobs
+        return Piece(
+            index=token.index,
+            seed=self.admitted.seed,
+            text=token.text,
+            token_ids=token.token_ids,
+            logprobs=None if token.logprobs is None else list(map(_position, token.logprobs)),
+            finish_reason=token.finish_reason,  # type: ignore[arg-type]
+            stop_reason=token.stop_reason,
+            prompt_logprobs=None if prompt is None else [None if p is None else _position(p) for p in prompt],
+            num_cached_tokens=token.cached,
+            timing=None if token.timing is None else Times(*token.timing),
+        )
+
+
+def _position(candidates: list[TokenLogprob]) -> Position:
+    return [Candidate(c.token_id, None if math.isinf(c.logprob) else c.logprob, c.rank, c.text) for c in candidates]
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/generate",
+        create,
+        "Continue a prompt or answer a conversation, in the engine's own terms.",
+        request=GenerateRequest,
+        answer=Generated,
+        events=Piece,
+        is_work=True,
+        tag="Engine",
+    ),
+    Endpoint(
+        "POST",
+        "/render",
+        render,
+        "A conversation as the chat template writes it.",
+        request=RenderRequest,
+        answer=Rendered,
+        is_work=True,
+        tag="Engine",
+    ),
+)
