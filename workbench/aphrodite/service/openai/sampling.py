@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from aphrodite.service.errors import bad_request
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.params import MAX_STOP_STRINGS, SamplingParams
 
 MAX_TEMPERATURE = 2.0
+#: Lists are checked entry by entry while every other request waits, so they end somewhere.
+MAX_LOGIT_BIAS = 4096
+MAX_ALLOWED_IDS = 2**18
+MAX_STOP_IDS = 1024
+MAX_SAMPLER_STEPS = 64
+
+#: Whether the model's vocabulary has it is for the engine to say.
+TokenId = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class SamplingFields(msgspec.Struct, kw_only=True):
@@ -28,19 +37,19 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     repetition_penalty: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    allowed_token_ids: list[int] | None = None
+    logit_bias: Annotated[dict[str, float], Meta(max_length=MAX_LOGIT_BIAS)] | None = None
+    allowed_token_ids: Annotated[list[TokenId], Meta(max_length=MAX_ALLOWED_IDS)] | None = None
     min_tokens: int | None = None
     max_tokens: int | None = None
-    stop: str | list[str] | None = None
-    stop_token_ids: list[int] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=MAX_STOP_STRINGS)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Meta(max_length=MAX_STOP_IDS)] | None = None
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
     seed: int | None = None
     prompt_logprobs: int | None = None
     logprobs_mode: str | None = None
-    sampler_order: list[str] | None = None
+    sampler_order: Annotated[list[str], Meta(max_length=MAX_SAMPLER_STEPS)] | None = None
     temperature_last: bool | None = None
 
 
@@ -57,16 +66,16 @@ def given_fields(request: SamplingFields) -> dict[str, Any]:
     return given
 
 
-def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+def checked(given: Mapping[str, Any], max_temperature: float = MAX_TEMPERATURE) -> dict[str, Any]:
     """The same fields, once SamplingParams has accepted them.
 
     Raises:
         ApiError: 400, naming the field, the value and what is allowed.
     """
     temperature = given.get("temperature")
-    if temperature is not None and not 0 <= temperature <= MAX_TEMPERATURE:
+    if temperature is not None and not 0 <= temperature <= max_temperature:
         raise bad_request(
-            f"temperature={temperature} is not allowed: a number from 0 to {MAX_TEMPERATURE:g}",
+            f"temperature={temperature} is not allowed: a number from 0 to {max_temperature:g}",
             "temperature",
             "invalid_value",
         )
@@ -82,6 +91,6 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _token_id(key: str) -> int:
-    if not (key.isascii() and key.isdigit() and len(key) < 10):
+    if not (key.isascii() and key.isdigit() and len(key) < 10 and key == str(int(key))):
         raise bad_request(f"logit_bias: {key[:40]!r} is not a token id", "logit_bias", "invalid_value")
     return int(key)

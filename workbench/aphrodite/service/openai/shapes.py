@@ -6,6 +6,18 @@ import msgspec
 
 from aphrodite.service.boundary import TokenLogprob
 
+IMPOSSIBLE = -9999.0
+
+
+class StreamOptions(msgspec.Struct):
+    """What a stream holds besides the text.
+
+    Attributes:
+        include_usage: one more event, with the counts of tokens, before the end.
+    """
+
+    include_usage: bool | None = None
+
 
 class TopLogprob(msgspec.Struct):
     token: str
@@ -26,8 +38,13 @@ def content_logprob(candidates: list[TokenLogprob], count: int) -> ContentLogpro
     """Of one position: the drawn token, and the `count` most likely ones."""
     drawn = candidates[0]
     best = sorted(candidates, key=lambda candidate: candidate.rank)[:count]
-    top = [TopLogprob(c.text, c.logprob, list(c.raw)) for c in best]
-    return ContentLogprob(drawn.text, drawn.logprob, list(drawn.raw), top)
+    top = [TopLogprob(c.text, finite(c.logprob), list(c.raw)) for c in best]
+    return ContentLogprob(drawn.text, finite(drawn.logprob), list(drawn.raw), top)
+
+
+def finite(logprob: float) -> float:
+    """JSON has no infinities: an impossible token's log-probability is written as OpenAI's does it."""
+    return max(logprob, IMPOSSIBLE)
 
 
 class PromptDetails(msgspec.Struct):

@@ -1,0 +1,68 @@
+"""Vectors of texts, for the routes that give them or compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from aphrodite.service import boundary
+from aphrodite.service.call import Call
+from aphrodite.service.engine_process import EngineFailure
+from aphrodite.service.errors import from_problem
+from aphrodite.service.openai.prompts import Prompt, refused
+
+Pooling = Literal["mean", "cls", "last"]
+
+
+class VectorUsage(msgspec.Struct):
+    prompt_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One row an input, float32."""
+
+    rows: np.ndarray
+    num_tokens: int
+
+    @property
+    def usage(self) -> VectorUsage:
+        return VectorUsage(self.num_tokens, self.num_tokens)
+
+
+async def vectors_of(
+    call: Call,
+    model: str,
+    inputs: Sequence[Prompt],
+    *,
+    field: str,
+    pooling: Pooling | None = None,
+    normalize: bool = True,
+) -> Vectors:
+    """The engine's vectors of the inputs.
+
+    Args:
+        field: what the inputs are called in the request, for errors.
+        pooling: None is what the model was made for.
+        normalize: to length 1.
+
+    Raises:
+        ApiError: 400 naming what is wrong, 404 unknown model, 503 a model that is not ready.
+        ClientGone: the client left before they were there.
+    """
+    if "" in inputs:
+        raise refused(field, "it holds an empty string; give texts of at least one character")
+    engine, _ = call.service.models.ready(model)
+    message = boundary.Embed(0, list(inputs), pooling, normalize)
+    try:
+        found: boundary.Vectors = await call.until_gone(engine.call(message))
+    except EngineFailure as error:
+        if error.problem.kind == "context" or (error.problem.field or "").startswith("prompt"):
+            raise from_problem(msgspec.structs.replace(error.problem, field=field)) from None
+        raise
+    return Vectors(np.frombuffer(found.data, "<f4").reshape(found.rows, -1), found.prompt_tokens)
