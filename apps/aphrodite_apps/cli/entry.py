@@ -8,12 +8,28 @@ import sys
 from collections.abc import Sequence
 
 import aphrodite
-from aphrodite_apps.cli import chat, down, embed, generate, plan, status, tour, up, version
+from aphrodite_apps.cli import (
+    chat,
+    down,
+    embed,
+    generate,
+    load,
+    logs,
+    plan,
+    sleep,
+    status,
+    tour,
+    unload,
+    up,
+    version,
+    wake,
+)
 from aphrodite_apps.cli.command import Parser, UsageError, nearest
 from aphrodite_engine.errors import AphroditeError, ParameterError
 
 COMMANDS = (
-    *(up.COMMAND, status.COMMAND, down.COMMAND),
+    *(up.COMMAND, status.COMMAND, logs.COMMAND, down.COMMAND),
+    *(load.COMMAND, unload.COMMAND, sleep.COMMAND, wake.COMMAND),
     *(generate.COMMAND, chat.COMMAND, embed.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND),
 )
 

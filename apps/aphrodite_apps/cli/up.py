@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from aphrodite_apps.cli import terminal
-from aphrodite_apps.cli.command import Command
-from aphrodite_apps.cli.engine_flags import add_engine_flags, engine_options
-from aphrodite_apps.cli.service_client import add_port_flag, admin
+from aphrodite_apps.cli.command import Command, UsageError
+from aphrodite_apps.cli.loading_line import LoadingLine
+from aphrodite_apps.cli.served_model import add_served_model_flags, model_settings
+from aphrodite_apps.cli.service_client import add_port_flag, admin, port_flag
 
 EPILOG = """examples:
   aphrodite up                                  the bundled model on 127.0.0.1:2242
@@ -22,39 +23,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from aphrodite.service.settings import DEFAULT_HOST
 
     parser.add_argument(
-        "model", nargs="?", default="demo", metavar="MODEL",
+        "model", nargs="?", metavar="MODEL",
         help="a model folder, a Hugging Face id, or demo, the bundled one (default: demo)",
     )  # fmt: skip
     add_port_flag(parser)
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
-    parser.add_argument(
-        "--served-model-name", "--aliases", dest="names", action="append", default=[], metavar="NAME",
-        help="what clients call the model; repeat it for several names (default: the model's own name)",
-    )  # fmt: skip
     parser.add_argument("--allowed-host", dest="allowed_hosts", action="append", default=[], metavar="NAME",
-                        help="a name that the Host header may carry besides the address; repeatable")  # fmt: skip
+                        help="a name that the Host header may carry; repeatable (default: the address)")  # fmt: skip
     parser.add_argument("--allowed-origin", dest="allowed_origins", action="append", default=[], metavar="ORIGIN",
-                        help="an origin whose web pages may call from a browser; repeatable")  # fmt: skip
+                        help="origin whose web pages may call from a browser; repeatable (default: none)")  # fmt: skip
     parser.add_argument("--drain-seconds", type=float, default=30.0, metavar="S",
                         help="how long running requests may go on after SIGTERM (default: 30)")  # fmt: skip
     parser.add_argument("--log-prompts", action="store_true", help="write prompts and answers to the log")
     parser.add_argument("--foreground", action="store_true", help="serve in this process until it is told to end")
-    add_engine_flags(parser)
+    add_served_model_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from aphrodite.service import daemon
-    from aphrodite.service.settings import ModelSettings, ServiceSettings
+    from aphrodite.service.settings import ServiceSettings
 
-    folder = Path(arguments.model).expanduser()
+    if not 0 <= arguments.port <= 65535:
+        raise UsageError(f"--port {arguments.port}: a number from 0 (the system's choice) to 65535")
     settings = ServiceSettings(
-        models=(
-            ModelSettings(
-                str(folder.resolve()) if folder.is_dir() else arguments.model,
-                tuple(dict.fromkeys(arguments.names)),
-                {name: str(v) if isinstance(v, Path) else v for name, v in engine_options(arguments).items()},
-            ),
-        ),
+        models=(model_settings(arguments.model or "demo", arguments),),
         host=arguments.host,
         port=arguments.port,
         allowed_hosts=tuple(arguments.allowed_hosts),
@@ -67,34 +59,22 @@ def run(arguments: argparse.Namespace) -> int:
 
         logs.configure()
         return server.run(settings)
-    waiting = _Waiting()
-    started = daemon.up(settings, report=waiting.show)
-    waiting.clear()
-    _print(started.is_new, started.connection.url, started.connection.port)
+    with LoadingLine() as line:
+        started = daemon.up(settings, report=line)
+    port = started.connection.port
+    with admin(port) as client:
+        status = client.get("/admin/status")
+    show(status, started.connection.url, "started" if started.is_new else "already running; attached")
+    if not started.is_new:
+        for difference in _differences(settings, arguments.model, status, started.connection.host):
+            print(terminal.paint("  note       ", "bold") + difference)
+    flag = port_flag(port)
+    print(terminal.paint(f"  `aphrodite status{flag}` shows it, `aphrodite down{flag}` ends it", "dim"))
     return 0
 
 
-class _Waiting:
-    """One line that says what the service is doing, where somebody can see it."""
-
-    def __init__(self) -> None:
-        self._shown = ""
-
-    def show(self, connection: object) -> None:
-        if sys.stderr.isatty() and not self._shown:
-            self._shown = "loading the model ..."
-            sys.stderr.write(terminal.paint(self._shown, "dim", stream=sys.stderr))
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r" + " " * len(self._shown) + "\r")
-
-
-def _print(is_new: bool, url: str, port: int) -> None:
-    with admin(port) as client:
-        status = client.get("/admin/status")
-    word = "started" if is_new else "already running; attached"
+def show(status: Mapping[str, Any], url: str, word: str) -> None:
+    """A running service: its models with their memory plans, and its addresses."""
     print(terminal.paint(f"Aphrodite {status['version']}: {word}", "bold"))
     for model in status["models"]:
         print(f"  model      {', '.join(model['names'])} ({model['state']})")
@@ -102,14 +82,31 @@ def _print(is_new: bool, url: str, port: int) -> None:
             print("    " + terminal.paint(line, "dim"))
     print(f"  endpoint   {url}/v1")
     print(f"  health     {url}/health")
-    flag = "" if port == 2242 else f" --port {port}"
-    print(
-        terminal.paint(
-            f"  It runs on its own now. `aphrodite status{flag}` shows it, `aphrodite down{flag}` ends it.", "dim"
-        )
-    )
     if os.environ.get("APHRODITE_RUNTIME_DIR"):
-        print(terminal.paint(f"  runtime folder: {os.environ['APHRODITE_RUNTIME_DIR']}", "dim"))
+        print(terminal.paint(f"  files      {os.environ['APHRODITE_RUNTIME_DIR']}", "dim"))
+
+
+def _differences(wanted: Any, named: str | None, status: Mapping[str, Any], host: str) -> Iterator[str]:
+    """What was asked for and is not so, and how to get it."""
+    model = wanted.models[0]
+    flag = port_flag(wanted.port)
+    if host != wanted.host:
+        yield f"it listens on {host}, not {wanted.host}: `aphrodite down{flag}`, then up again"
+    same = [running for running in status["models"] if running["model"] == model.model]
+    if named is not None and not same:
+        served = ", ".join(running["id"] for running in status["models"]) or "no model"
+        yield (
+            f"it serves {served}, not {named}: `aphrodite load {named}{flag}` loads it beside, "
+            f"`aphrodite unload NAME{flag}` frees a model's memory"
+        )
+    for running in same[:1]:
+        names = set(model.names) - set(running["names"])
+        changed = [f"{k}={v}" for k, v in model.engine.items() if running["engine"].get(k) != v]
+        if (named is not None or model.engine) and (names or changed):
+            yield (
+                f"{running['id']} was loaded without {', '.join([*changed, *sorted(names)])}: "
+                f"`aphrodite unload {running['id']}{flag}`, then `aphrodite load {named or model.model} ...{flag}`"
+            )
 
 
 COMMAND = Command("up", "start the service, or attach to it", add_arguments, run, "[MODEL] [flags]", EPILOG)

@@ -8,12 +8,14 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,10 +24,11 @@ from aphrodite.service.listener import listen
 from aphrodite.service.runtime import Connection, ServiceError
 from aphrodite.service.settings import ServiceSettings
 
-__all__ = ["Connection", "ServiceError", "Started", "ask", "attach", "down", "is_ready", "up"]
+__all__ = ["Connection", "ServiceError", "Started", "ask", "attach", "client", "down", "up"]
 
 _POLL_SECONDS = 0.05
 _ASK_SECONDS = 600.0
+_STATUS_SECONDS = 10.0
 _LOG_LINES_SHOWN = 5
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -55,12 +58,12 @@ def up(settings: ServiceSettings, *, timeout: float = 600.0, report: Report | No
     if not settings.port:
         return _start(settings, deadline, report)
     with runtime.alone(settings.port, deadline):
-        running = runtime.read_connection(settings.port)
-        if running is None:
-            return _start(settings, deadline, report)
-        while ask(running, "GET", "/admin/status")["starting"]:
-            _pause(running, deadline, report)
-        return Started(running, is_new=False)
+        while (running := runtime.read_connection(settings.port)) is not None:
+            status = _status(running)
+            if status is not None and not status["starting"] and not status["draining"]:
+                return Started(running, is_new=False)
+            _pause(status, deadline, report)
+        return _start(settings, deadline, report)
 
 
 def attach(port: int) -> Connection:
@@ -109,14 +112,6 @@ def down(port: int, *, timeout: float = 60.0, now: bool = False) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def is_ready(connection: Connection) -> bool:
-    """Whether /health answers 200."""
-    try:
-        return _answer(connection, "GET", "/health", None, 5.0)[0] == 200
-    except OSError:
-        return False
-
-
 def ask(
     connection: Connection,
     method: str,
@@ -142,12 +137,21 @@ def ask(
 def _answer(
     connection: Connection, method: str, path: str, fields: Mapping[str, Any] | None, timeout: float
 ) -> tuple[int, bytes]:
-    host = connection.url.removeprefix("http://").rpartition(":")[0].strip("[]")
     headers = {"authorization": f"Bearer {connection.admin_key}", "content-type": "application/json"}
-    with contextlib.closing(http.client.HTTPConnection(host, connection.port, timeout=timeout)) as client:
-        client.request(method, path, None if fields is None else json.dumps(fields), headers)
-        answer = client.getresponse()
+    with contextlib.closing(client(connection, timeout)) as http_client:
+        http_client.request(method, path, None if fields is None else json.dumps(fields), headers)
+        answer = http_client.getresponse()
         return answer.status, answer.read()
+
+
+def client(connection: Connection, timeout: float) -> http.client.HTTPConnection:
+    """A plain client of the service; over TLS it trusts the certificate that the service was started with."""
+    host = urlsplit(connection.url).hostname or connection.host
+    if not connection.certificate:
+        return http.client.HTTPConnection(host, connection.port, timeout=timeout)
+    context = ssl.create_default_context(cafile=connection.certificate)
+    context.check_hostname = False  # the certificate names what others call this machine, and it is this very one
+    return http.client.HTTPSConnection(host, connection.port, timeout=timeout, context=context)
 
 
 def _start(settings: ServiceSettings, deadline: float, report: Report | None) -> Started:
@@ -159,21 +163,31 @@ def _start(settings: ServiceSettings, deadline: float, report: Report | None) ->
             connection = runtime.read_connection(port)
             if process.poll() is not None:
                 raise ServiceError(_last_words(process, port))
-            if connection is not None and is_ready(connection):
+            status = _status(connection) if connection is not None else None
+            if connection is not None and status is not None and not status["starting"]:
                 return Started(connection, is_new=True)
-            _pause(connection, deadline, report)
+            _pause(status, deadline, report)
     except BaseException:
         process.terminate()
         process.wait()
         raise
 
 
-def _pause(connection: Connection | None, deadline: float, report: Report | None) -> None:
+def _status(connection: Connection) -> dict[str, Any] | None:
+    """What it says of itself; None where it has just ended."""
+    try:
+        return ask(connection, "GET", "/admin/status", timeout=_STATUS_SECONDS)
+    except ServiceError:
+        if connection.is_alive:
+            raise
+        return None
+
+
+def _pause(status: Mapping[str, Any] | None, deadline: float, report: Report | None) -> None:
     if time.monotonic() > deadline:
         raise ServiceError("the service was not ready in time")
-    if connection is not None and report is not None:
-        with contextlib.suppress(ServiceError):  # it ends, which the caller sees, or does not answer yet
-            report(ask(connection, "GET", "/admin/status", timeout=5.0))
+    if status is not None and report is not None:
+        report(status)
     time.sleep(_POLL_SECONDS)
 
 
