@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aphrodite_engine.constraints.grammar import Grammars
 from aphrodite_engine.errors import ContextOverflowError, ParameterError
 from aphrodite_engine.params import MAX_SEED, Pooling, SamplingParams
 from aphrodite_engine.prompts import Prompt
@@ -22,6 +23,7 @@ class Admission:
 
     Attributes:
         vocab_size: ids from 0 up to it are known.
+        grammars: compiles what structured_outputs asks for, here and not in the engine's thread.
         seed: the engine's; requests without a seed of their own get one derived from it and their number.
     """
 
@@ -30,6 +32,7 @@ class Admission:
     max_model_len: int
     eos_token_ids: tuple[int, ...]
     seed: int | None
+    grammars: Grammars
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def admit(
@@ -67,6 +70,7 @@ class Admission:
             priority=priority,
             cache_salt=cache_salt,
             pooling=pooling,
+            grammar=self.grammars.compiled(params.structured_outputs) if params.structured_outputs else None,
         )
 
     def token_ids(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:

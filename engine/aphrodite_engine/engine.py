@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from aphrodite_engine.constraints.stop import StopStrings
-from aphrodite_engine.errors import ModelError
+from aphrodite_engine.errors import ModelError, ParameterError
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import FinishReason, Logprob, PositionLogprobs, Timing, TokenEvent
 from aphrodite_engine.request import Request, Sequence
@@ -131,6 +131,9 @@ class Engine:
         if uses_history(request.params):
             for sequence in sequences:
                 sequence.history = TokenHistory(self.vocab_size, request.prompt_token_ids, (), self.runner.device)
+        if request.grammar is not None:
+            for sequence in sequences:
+                sequence.grammar = request.grammar.start()
         texts = {sequence: self._new_text(request) for sequence in sequences}
         self._jobs[request.request_id] = _Job(request, time.perf_counter(), sequences, count)
         self._texts |= texts
@@ -187,8 +190,10 @@ class Engine:
             self._collect_prompt_logprobs(job, result)
         if result.drawn is None:
             return []
+        if sequence.grammar is not None and sequence.grammar.problem is not None:
+            return self._fail(sequence.request.request_id, _grammar_error(sequence, sequence.grammar.problem))
         if result.drawn.token_id == NOTHING:
-            return self._fail(sequence.request.request_id, ModelError(_NO_LOGITS))
+            return self._fail(sequence.request.request_id, _nothing_possible(sequence))
         return [self._digest_token(job, sequence, result.drawn)]
 
     def _digest_token(self, job: _Job, sequence: Sequence, drawn: Drawn) -> TokenEvent:
@@ -225,6 +230,8 @@ class Engine:
             shown = stopped.text
         if ends_by_id:
             return shown, _End("stop", token_id if token_id in params.stop_token_ids else None)
+        if sequence.grammar is not None and sequence.grammar.is_complete:
+            return shown, _End("stop")
         if params.max_tokens is not None and sequence.num_output >= params.max_tokens:
             return shown, _End("length")
         if len(sequence.token_ids) >= self.max_model_len:
@@ -318,6 +325,17 @@ class Engine:
         tokenizer = None if request.pooling else self.tokenizer
         detokenizer = incremental_detokenizer(tokenizer, params.skip_special_tokens) if tokenizer else None
         return _Text(detokenizer, StopStrings(params.stop_strings, params.include_stop_str_in_output))
+
+
+def _nothing_possible(sequence: Sequence) -> Exception:
+    """Of a row without a possible token."""
+    if sequence.grammar is None or sequence.request.params.allowed_token_ids is None:
+        return ModelError(_NO_LOGITS)
+    return _grammar_error(sequence, "allowed_token_ids leaves none of the tokens that the grammar allows here")
+
+
+def _grammar_error(sequence: Sequence, problem: str) -> ParameterError:
+    return ParameterError("structured_outputs", sequence.request.params.structured_outputs, problem)
 
 
 def _prompt_logprobs(job: _Job, sequence: Sequence) -> tuple[PositionLogprobs | None, ...] | None:

@@ -17,6 +17,7 @@ import numpy as np
 from aphrodite_engine.admission import Admission
 from aphrodite_engine.chat import ChatTemplate, find_template
 from aphrodite_engine.config import EngineConfig
+from aphrodite_engine.constraints.grammar import Grammars
 from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
 from aphrodite_engine.engine import EngineStats
 from aphrodite_engine.errors import EngineClosedError, ParameterError, UnsupportedModelError
@@ -70,6 +71,7 @@ class LLM:
             max_model_len=self._plan.max_model_len,
             eos_token_ids=loaded.eos_token_ids,
             seed=self.config.seed,
+            grammars=Grammars(loaded.tokenizer, facts.vocab_size, loaded.eos_token_ids),
         )
         self._loop = EngineLoop(loaded.engine) if loaded.engine else None
         if self._loop:
@@ -393,6 +395,7 @@ class LLM:
         """End running requests, stop the thread and give all memory back. May be called twice."""
         if self._loop is not None:
             self._loop.stop()
+        self._admission.grammars.close()
         if self._loaded is not None:
             self._loaded.release()
             self._loaded = None

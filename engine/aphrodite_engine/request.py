@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from aphrodite_engine.constraints.grammar import Grammar, GrammarState
 from aphrodite_engine.kv_cache import extend_hashes
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
@@ -27,6 +28,7 @@ class Request:
         priority: lower runs first; ties go by arrival.
         pooling: set for an embedding request: no token is drawn, hidden states are pooled.
         cache_salt: prefix blocks are shared only between requests of one salt.
+        grammar: what the text must look like; each sequence walks through it on its own.
     """
 
     request_id: str
@@ -37,6 +39,7 @@ class Request:
     priority: int = 0
     cache_salt: str = ""
     pooling: Pooling | None = None
+    grammar: Grammar | None = None
 
 
 @dataclass(eq=False)
@@ -64,6 +67,7 @@ class Sequence:
     num_preemptions: int = 0
     status: Status = Status.WAITING
     history: TokenHistory | None = None
+    grammar: GrammarState | None = None
 
     def __post_init__(self) -> None:
         self.token_ids = list(self.request.prompt_token_ids)
@@ -93,3 +97,5 @@ class Sequence:
         extend_hashes(self.block_hashes, self.root_hash, self.token_ids)
         if self.history is not None:
             self.history.add(token_id)
+        if self.grammar is not None:
+            self.grammar.advance(token_id)

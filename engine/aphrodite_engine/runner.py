@@ -106,4 +106,5 @@ def _sampler_row(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> SamplerR
         num_output=sequence.num_output,
         banned_until_min=(*eos_token_ids, *request.params.stop_token_ids),
         history=sequence.history,
+        grammar=sequence.grammar,
     )

@@ -57,6 +57,10 @@ class Tokenizer:
         """Text of `token_ids`; bytes that are not UTF-8 show as replacement characters."""
         return self._rust.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
 
+    def to_json(self) -> str:
+        """The whole of it as tokenizer.json has it."""
+        return self._rust.to_str()
+
     def token_text(self, token_id: int) -> str:
         """Text of one token on its own (part of a character shows as replacement characters)."""
         return self.decode([token_id], skip_special_tokens=False)

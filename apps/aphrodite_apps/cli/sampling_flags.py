@@ -66,7 +66,7 @@ def _action(name: str, kind: Any) -> dict[str, Any]:
             return {"type": _comma_list(str, "names"), "metavar": "NAME,NAME"}
         return {"action": "append", "type": _comma_list(item, "whole numbers"), "metavar": "ID,ID"}
     if get_origin(alternatives[0]) is Mapping:
-        return {"type": _mapping, "metavar": "JSON"}
+        return {"type": _object if get_args(alternatives[0])[0] is str else _mapping, "metavar": "JSON"}
     if alternatives[0] in (int, float):
         return {"type": _number(alternatives[0], optional), "metavar": "N" if alternatives[0] is int else "X"}
     if alternatives[0] is str:
@@ -108,6 +108,17 @@ def _mapping(text: str) -> dict[int, float]:
     except (ValueError, AttributeError):
         message = f"{text!r} is not a JSON object from token id to number, such as '{{\"5\": -100}}'"
         raise argparse.ArgumentTypeError(message) from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        message = f"{text!r} is not a JSON object, such as '{{\"json_object\": true}}'"
+        raise argparse.ArgumentTypeError(message)
+    return value
 
 
 def _meanings() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aphrodite_engine.constraints.grammar import GrammarState
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
 
@@ -17,6 +18,7 @@ class SamplerRow:
             absolute place of the token to be drawn (prompt length + output tokens so far).
         num_output: output tokens so far.
         banned_until_min: EOS and stop ids, impossible until min_tokens output tokens.
+        grammar: where the sequence is in the grammar it must follow.
     """
 
     params: SamplingParams
@@ -26,3 +28,4 @@ class SamplerRow:
     num_output: int
     banned_until_min: tuple[int, ...]
     history: TokenHistory | None
+    grammar: GrammarState | None = None

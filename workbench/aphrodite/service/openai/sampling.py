@@ -51,6 +51,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     logprobs_mode: str | None = None
     sampler_order: Annotated[list[str], Meta(max_length=MAX_SAMPLER_STEPS)] | None = None
     temperature_last: bool | None = None
+    structured_outputs: dict[str, Any] | None = None
 
 
 #: Fields that the routes fill themselves.
