@@ -33,10 +33,16 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, tag="open"):
-    """The first message: load this model. `settings` are fields of EngineConfig."""
+    """The first message: load this model.
+
+    Attributes:
+        settings: fields of EngineConfig.
+        name: the id it is served under, for the log.
+    """
 
     model: str
     settings: dict[str, Any] = {}
+    name: str = ""
 
 
 class Generate(msgspec.Struct, tag="generate", omit_defaults=True):

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from aphrodite.service import boundary
+from aphrodite.service.access import User
 from aphrodite.service.boundary import Facts, Failed, FromEngine, Problem, Stats
 from aphrodite.service.child import Child
-from aphrodite.service.generation import EngineFailure, Generation, Question
+from aphrodite.service.generation import EngineFailure, Generation, Observer, Question, Sink
 from aphrodite.service.settings import ModelSettings
 
 logger = logging.getLogger("aphrodite.engine_process")
@@ -68,6 +69,7 @@ class EngineProcess:
         self,
         settings: ModelSettings,
         directory: Path,
+        observer: Observer,
         command: Sequence[str] = (),
         reserved: Callable[[EngineProcess], int] = lambda _: 0,
     ) -> None:
@@ -79,7 +81,7 @@ class EngineProcess:
         self.restarts = 0
         self.problem: Problem | None = None
         self._command = tuple(command) or (sys.executable, "-m", "aphrodite.service.worker")
-        self._directory, self._reserved = directory, reserved
+        self._directory, self._reserved, self._observer = directory, reserved, observer
         self._numbers = itertools.count(1)
         self._pending: dict[int, Generation | Question] = {}
         self._child: Child | None = None
@@ -169,7 +171,7 @@ class EngineProcess:
         self._child, patience = child, 0.0
         watch = asyncio.create_task(self._watch(child))
         try:
-            child.send(boundary.Open(self.settings.model, self._engine_settings()))
+            child.send(boundary.Open(self.settings.model, self._engine_settings(), self.settings.id))
             return await self._listen(child, loaded)
         except asyncio.CancelledError:
             patience = _CLOSE_SECONDS if self._ready_since else 0.0  # one that still loads has nothing to finish
@@ -257,7 +259,7 @@ class EngineProcess:
 
     # ---- requests
 
-    def generate(self, message: boundary.Generate) -> Generation:
+    def generate(self, message: boundary.Generate, user: User) -> Generation:
         """Start a generation; `message.id` is given here.
 
         Raises:
@@ -265,21 +267,33 @@ class EngineProcess:
         """
         child = self._able()
         message.id = next(self._numbers)
-        generation = Generation(message.id, int(message.params.get("n", 1)), self._abort)
+        observed = self._observer(self.settings.id, user, message)
+        generation = Generation(message.id, int(message.params.get("n", 1)), self._abort, observed)
         child.send(message)
         self._pending[message.id] = generation
         return generation
 
-    async def call(self, message: boundary.Embed | boundary.Tokenize | boundary.Detokenize) -> Any:
-        """Ask a question that has one answer; cancelling the task aborts it.
+    async def embed(self, message: boundary.Embed, user: User) -> boundary.Vectors:
+        """Vectors of texts; cancelling the task aborts it.
+
+        Raises:
+            EngineFailure: as `call`.
+        """
+        return await self._ask(message, self._observer(self.settings.id, user, message))
+
+    async def call(self, message: boundary.Tokenize | boundary.Detokenize) -> Any:
+        """Ask a question that costs no step of the engine; cancelling the task aborts it.
 
         Raises:
             EngineFailure: the engine refused, died, or cannot take it now.
         """
+        return await self._ask(message, lambda _: None)
+
+    async def _ask(self, message: boundary.Embed | boundary.Tokenize | boundary.Detokenize, observed: Sink) -> Any:
         child = self._able()
         message.id = next(self._numbers)
         child.send(message)
-        question = self._pending[message.id] = Question()
+        question = self._pending[message.id] = Question(observed)
         try:
             return await question.answer
         finally:

@@ -62,7 +62,7 @@ async def create(call: Call) -> Any:
     request = await call.json(GenerateRequest)
     name = _model(call.service.models, request.model)
     engine, facts = call.service.models.ready(name)
-    generation = engine.generate(_message(request, call))
+    generation = engine.generate(_message(request, call), call.user)
     try:
         admitted = await call.until_gone(generation.admitted())
         job = Job(call.request_id, name, request, facts, generation, admitted)

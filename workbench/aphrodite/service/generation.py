@@ -6,7 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from aphrodite.service.boundary import Admitted, Failed, FromEngine, Problem, Token
+from aphrodite.service.access import User
+from aphrodite.service.boundary import Admitted, Failed, FromEngine, Problem, Token, ToEngine
+
+#: Told everything that becomes of one request, in the event loop: it must be quick.
+Sink = Callable[[FromEngine | Token], None]
+#: Makes one for a request of this user to the model of this id.
+Observer = Callable[[str, User, ToEngine], Sink]
 
 #: News a caller may leave unread before its request is ended.
 MAX_UNREAD_TOKENS = 4096
@@ -27,8 +33,9 @@ class EngineFailure(Exception):
 class Generation:
     """A running generation: what the engine says about it, in order. One task reads it; any may abort it."""
 
-    def __init__(self, request_id: int, sequences: int, abort: Callable[[int], None]) -> None:
+    def __init__(self, request_id: int, sequences: int, abort: Callable[[int], None], observed: Sink) -> None:
         self.id = request_id
+        self._observed = observed
         self._unfinished = sequences
         self._abort = abort
         self._admitted: Admitted | None = None
@@ -71,6 +78,7 @@ class Generation:
 
     def put(self, message: FromEngine | Token) -> None:
         """The engine's news, in the event loop."""
+        self._observed(message)
         if isinstance(message, Token):
             self._unread.append(message)
             self._unfinished -= message.finish_reason is not None
@@ -85,6 +93,7 @@ class Generation:
     def _end_with(self, problem: Problem) -> None:
         self._unread.clear()
         self._problem = problem
+        self._observed(Failed(self.id, problem))
         self._news.set()
         self._abort(self.id)
 
@@ -99,7 +108,8 @@ class Generation:
 class Question:
     """A request with one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, observed: Sink) -> None:
+        self._observed = observed
         self.answer: asyncio.Future[FromEngine] = asyncio.get_running_loop().create_future()
 
     @property
@@ -110,6 +120,7 @@ class Question:
         """The engine's answer, in the event loop."""
         if self.answer.done():
             return
+        self._observed(message)
         if isinstance(message, Failed):
             self.answer.set_exception(EngineFailure(message.problem))
         elif not isinstance(message, Token):

@@ -1,16 +1,48 @@
-"""Structured logs: one JSON object a line, control characters escaped, no prompts."""
+"""Structured logs: one JSON object a line, of service and engine processes alike, in one file of bounded size."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import logging
+import os
+import re
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
+#: A log that has grown to this is kept beside the new one, in place of the one before.
+MAX_BYTES = 16 * 2**20
+_LONGEST_TEXT = 16_000
+#: What JSON leaves as it is and a terminal obeys: delete, C1 controls, line separators, changes of direction.
+_OBEYED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+#: The only state of a request that is looked up instead of handed down: every line says whose it is.
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+@contextlib.contextmanager
+def request(request_id: str) -> Iterator[None]:
+    """Lines written inside, also by the tasks that are started here, carry the request's id."""
+    token = _request_id.set(request_id)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
+
 
 class JsonLines(logging.Formatter):
-    """time, level, logger, message, and the fields given with `extra={"fields": {...}}`."""
+    """time, level, logger, message, request_id, what `about` says, and fields given with `extra={"fields": {...}}`."""
+
+    def __init__(self, **about: str) -> None:
+        super().__init__()
+        self.about = about
 
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -18,16 +50,79 @@ class JsonLines(logging.Formatter):
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.getMessage()[:_LONGEST_TEXT],
+            **self.about,
         }
+        if (request_id := _request_id.get()) is not None:
+            line["request_id"] = request_id
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = self.formatException(record.exc_info)[-_LONGEST_TEXT:]
+        return _OBEYED.sub(_escaped, _json(line))
+
+
+def _json(line: dict[str, object]) -> str:
+    try:
         return msgspec.json.encode(line, enc_hook=str).decode()
+    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot hold: the slower encoder escapes it
+        return json.dumps(line, default=str)
 
 
-def configure(level: int = logging.INFO) -> None:
-    """To stderr, which `aphrodite up` joins to the log file."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+def _escaped(character: re.Match[str]) -> str:
+    return f"\\u{ord(character[0]):04x}"
+
+
+class BoundedLog(logging.StreamHandler[TextIO]):
+    """Writes to stderr; where that is a file, the file is copied beside itself and emptied when it has grown too long.
+
+    It is emptied and not replaced because the engine processes, and the interpreter where it must, write to the same
+    open file: whatever anybody says last is in it.
+    """
+
+    def __init__(self, stream: TextIO, max_bytes: int = MAX_BYTES) -> None:
+        super().__init__(stream)
+        self._max_bytes = max_bytes
+        self._file = _path_of(stream.fileno())
+        if self._file is not None:
+            # After it was emptied, the others must go on at its new end.
+            flags = fcntl.fcntl(stream.fileno(), fcntl.F_GETFL)
+            fcntl.fcntl(stream.fileno(), fcntl.F_SETFL, flags | os.O_APPEND)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if self._file is not None and os.fstat(self.stream.fileno()).st_size > self._max_bytes:
+            self._empty(self._file)
+
+    def _empty(self, file: Path) -> None:
+        older = file.with_name(file.name + ".1")
+        try:
+            shutil.copyfile(file, older)
+            older.chmod(0o600)
+        except OSError:  # a full disk: emptying gives it room again
+            older.unlink(missing_ok=True)
+        os.ftruncate(self.stream.fileno(), 0)
+
+
+def _path_of(descriptor: int) -> Path | None:
+    """The regular file behind a descriptor; None for terminals, pipes, and what the system does not tell."""
+    link = Path(f"/proc/self/fd/{descriptor}")
+    if not link.exists():
+        return None
+    file = link.resolve()
+    return file if file.is_file() else None
+
+
+def configure(level: int = logging.INFO, max_bytes: int = MAX_BYTES) -> None:
+    """Of the service: to stderr, which `aphrodite up` joins to the log file."""
+    _install(BoundedLog(sys.stderr, max_bytes), level, JsonLines())
+
+
+def configure_engine(model: str, level: int = logging.INFO) -> None:
+    """Of an engine process: to the same file, with the model's name in every line."""
+    _install(logging.StreamHandler(sys.stderr), level, JsonLines(model=model))
+
+
+def _install(handler: logging.Handler, level: int, formatter: logging.Formatter) -> None:
+    handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)

@@ -1,21 +1,27 @@
-"""What happens to every request, as pure ASGI: an id, times, and a line in the log."""
+"""What happens to every request, as pure ASGI: an id, times, a count, and a line in the log."""
 
 from __future__ import annotations
 
 import logging
 import secrets
 import time
-from typing import Any
+from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-logger = logging.getLogger("aphrodite.access")
+from aphrodite.service import logs
+from aphrodite.service.metrics import OTHER, Metrics
+
+logger = logging.getLogger("aphrodite.http")
 
 _MAX_ID = 128
+_LONGEST_PATH = 200
+#: Asked for every few seconds by machines: their lines would hide the others.
+_QUIET = frozenset(("/health", "/metrics"))
 
 
 class RequestId:
-    """Gives every request an id (the caller's own if it is short and printable) and says it in the answer."""
+    """Gives every request an id (the caller's own if it is short and printable) and says it in answer and log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,7 +37,8 @@ class RequestId:
                 message["headers"] = [*message["headers"], header]
             await send(message)
 
-        await self.app(scope, receive, send_with_id)
+        with logs.request(request_id):
+            await self.app(scope, receive, send_with_id)
 
 
 def _callers_id(scope: Scope) -> str | None:
@@ -44,10 +51,15 @@ def _callers_id(scope: Scope) -> str | None:
 
 
 class Timing:
-    """Says how long the answer took to its headers, and logs how long it took to its last byte."""
+    """Says how long the answer took to its headers; counts and logs how long it took to its last byte.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    Args:
+        paths: templates of the routes: what a request is counted under.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
+        self.app, self._metrics = app, metrics
+        self._paths = frozenset(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,16 +81,20 @@ class Timing:
         try:
             await self.app(scope, receive, send_with_times)
         finally:
-            if logger.isEnabledFor(logging.INFO):
-                _log(scope, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.answered(scope["method"], self._route(scope), status, seconds)
+            _log(scope, status, seconds)
+
+    def _route(self, scope: Scope) -> str:
+        """The route's template; a request that was refused before it was routed has it where it is the path itself."""
+        template = getattr(scope.get("endpoint"), "path", scope["path"])
+        return template if template in self._paths else OTHER
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    user: Any = scope.get("user")
-    logger.info(
-        "%s %s %s", scope["method"], ascii(scope["path"])[1:-1][:200], status or "gone",
-        extra={"fields": {
-            "request_id": scope.get("request_id"), "user": user.name if user else None, "status": status,
-            "ms": round(seconds * 1000, 3),
-        }},
-    )  # fmt: skip
+    level = logging.DEBUG if scope["path"] in _QUIET else logging.INFO
+    if logger.isEnabledFor(level):
+        user = scope.get("user")
+        fields = {"status": status, "key": user.name if user else None, "ms": round(seconds * 1000, 3)}
+        path = scope["path"][:_LONGEST_PATH]
+        logger.log(level, "%s %s %s", scope["method"], path, status or "gone", extra={"fields": fields})

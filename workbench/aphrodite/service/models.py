@@ -10,15 +10,15 @@ from pathlib import Path
 from aphrodite.service.boundary import Facts
 from aphrodite.service.engine_process import EngineProcess, State
 from aphrodite.service.errors import ApiError, bad_request, unavailable
-from aphrodite.service.generation import EngineFailure
+from aphrodite.service.generation import EngineFailure, Observer
 from aphrodite.service.settings import ModelSettings
 
 
 class Models:
     """The engine processes by the names of their models."""
 
-    def __init__(self, directory: Path, command: Sequence[str] = ()) -> None:
-        self._directory, self._command = directory, tuple(command)
+    def __init__(self, directory: Path, observer: Observer, command: Sequence[str] = ()) -> None:
+        self._directory, self._observer, self._command = directory, observer, tuple(command)
         self._engines: dict[str, EngineProcess] = {}
         self.created: dict[str, int] = {}
         # One after the other, so that each plans with the memory that is really free.
@@ -78,7 +78,7 @@ class Models:
         taken = [name for name in settings.all_names if name in self.names()]
         if taken:
             raise ApiError(409, f"a model is already served as {taken[0]!r}; unload it first", code="name_taken")
-        engine = EngineProcess(settings, self._directory, self._command, self._promised_to_others)
+        engine = EngineProcess(settings, self._directory, self._observer, self._command, self._promised_to_others)
         self._engines[settings.id] = engine
         self.created[settings.id] = int(time.time())
         try:

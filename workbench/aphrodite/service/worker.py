@@ -44,10 +44,11 @@ def main() -> None:
     _die_with_the_service()
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.connect(sys.argv[1])
-    logs.configure()
     outbox = Outbox(connection)
     inbox = Inbox(connection, outbox)
-    model = _load(inbox.opening(), outbox)
+    opening = inbox.opening()
+    logs.configure_engine(opening.name)
+    model = _load(opening, outbox)
     if model is not None:
         inbox.deliver_to(model)
         outbox.put(boundary.Pong(0, model.stats()))  # what it has taken, before anybody plans beside it

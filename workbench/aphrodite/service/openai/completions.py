@@ -48,7 +48,7 @@ async def create(call: Call) -> Any:
     jobs: list[Job] = []
     try:
         for place, prompt in enumerate(prompts):
-            generation = engine.generate(_message(prompt, params, request, call))
+            generation = engine.generate(_message(prompt, params, request, call), call.user)
             jobs.append(Job(place, prompt, request, engine, generation))
         await call.until_gone(_admit(jobs))
         answer = Answer(request, facts, jobs)

@@ -243,7 +243,7 @@ async def start(call: Call, turn: Turn) -> Answer:
         ClientGone: the client left while it was admitted.
     """
     engine, facts = call.service.models.ready(turn.model)
-    generation = engine.generate(_message(turn, call, facts))
+    generation = engine.generate(_message(turn, call, facts), call.user)
     try:
         return Answer(turn, facts, generation, await call.until_gone(generation.admitted()))
     except BaseException:

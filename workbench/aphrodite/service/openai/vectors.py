@@ -60,7 +60,7 @@ async def vectors_of(
     engine, _ = call.service.models.ready(model)
     message = boundary.Embed(0, list(inputs), pooling, normalize)
     try:
-        found: boundary.Vectors = await call.until_gone(engine.call(message))
+        found = await call.until_gone(engine.embed(message, call.user))
     except EngineFailure as error:
         if error.problem.kind == "context" or (error.problem.field or "").startswith("prompt"):
             raise from_problem(msgspec.structs.replace(error.problem, field=field)) from None
