@@ -30,6 +30,7 @@ class Connection(msgspec.Struct):
     Attributes:
         started: start time of the process in clock ticks since boot, so that a reused pid is not taken for it.
         admin_key: opens the admin routes; it never leaves this file.
+        certificate: PEM file that it shows; empty where it speaks plain HTTP.
     """
 
     pid: int
@@ -38,12 +39,14 @@ class Connection(msgspec.Struct):
     port: int
     admin_key: str
     version: str
+    certificate: str = ""
 
     @property
     def url(self) -> str:
         """Where clients on this machine find it."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "") else "[::1]" if self.host == "::" else self.host
-        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
 
     @property
     def is_alive(self) -> bool:
