@@ -34,17 +34,43 @@ class ModelSettings(msgspec.Struct, frozen=True):
         return self.names or (self.id,)
 
 
+class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How much, and how slowly, a connection may send and read.
+
+    Attributes:
+        max_connections: further ones are refused with 503; fewer where the system allows fewer open files.
+        max_header_bytes: request line and headers together.
+        header_seconds: from a connection, or the first byte of its next request, to the end of the headers.
+        body_seconds: for a body, beside a second for each `slowest_bytes_per_second`.
+        stall_seconds: for a client that does not read its answer; one that does has as much time beside it.
+    """
+
+    max_connections: int = 2048
+    max_headers: int = 100
+    max_header_bytes: int = 32 * 1024
+    header_seconds: float = 15.0
+    body_seconds: float = 30.0
+    stall_seconds: float = 30.0
+    slowest_bytes_per_second: int = 4096
+    keep_alive_seconds: int = 75
+
+
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `aphrodite up` hands to the service.
 
     Attributes:
         port: 0 lets the system choose one.
-        allowed_hosts: names besides the address itself that the Host header may carry.
+        allowed_hosts: names besides the address itself that the Host header may carry; a key is needed under them.
         allowed_origins: origins of web pages that may call from a browser.
         max_body_bytes: larger requests are refused with 413 (files have a limit of their own).
+        max_file_bytes: larger uploads to /v1/files are refused with 413.
         drain_seconds: how long running requests may go on after SIGTERM.
-        queue_limit: requests beyond it are refused with 429.
+        queue_limit: requests at once, running or waiting; further ones are refused with 429.
         log_prompts: write prompts and answers to the log.
+        require_key: also over loopback, where other users of the machine are not to be let in.
+        tls_cert, tls_key: PEM files; with them the service speaks HTTPS.
+        insecure_http: other machines may call without TLS.
+        edge: bounds of a connection.
         worker_command: another engine process, for tests and benchmarks.
     """
 
@@ -54,9 +80,15 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = 8 * 2**20
+    max_file_bytes: int = 512 * 2**20
     drain_seconds: float = 30.0
     queue_limit: int = 2048
     log_prompts: bool = False
+    require_key: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    insecure_http: bool = False
+    edge: EdgeSettings = EdgeSettings()
     worker_command: tuple[str, ...] = ()
 
 

@@ -1,0 +1,323 @@
+"""The hard outer edge of HTTP: uvicorn's protocol with bounds on size, time and number of everything a client sends.
+
+What uvicorn leaves open: how long headers and bodies may take, how large headers may be, how many connections there
+may be, clients that do not read, bodies that nobody reads any more, and pipelined requests of a client that leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import time
+from typing import Any
+
+import httptools
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from aphrodite.service import open_files, wire
+from aphrodite.service.errors import ApiError, bad_request, unavailable
+from aphrodite.service.replies import error_reply
+from aphrodite.service.settings import EdgeSettings
+
+logger = logging.getLogger("aphrodite.http")
+
+_SWEEP_SECONDS = 0.5
+#: Of a body that nobody reads any more: so much is taken in and thrown away, so that the client reads the answer.
+_DISCARDED_BYTES = 2**20
+_DISCARD_SECONDS = 5.0
+#: Open files that are not connections: engine processes, stores, logs, the event loop's own.
+_SPARE_FILES = 24
+#: Connections over the bound that are told so; still further ones are closed without a word.
+_TOLD = 8
+_FEWEST = 4
+#: Requests that a client may send before it has read the first answer; a connection that sends more is closed.
+_PIPELINED = 16
+#: Unsent bytes that the system holds for one connection, beside our own 64 KiB, before we wait for the client.
+_UNSENT_BYTES = 128 * 1024
+_UNSENT_OPTION = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_QUICKACK") else None)
+
+
+class Edge:
+    """What the connections of one service share.
+
+    Attributes:
+        most: connections at once.
+    """
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        open_files.allow_many()
+        self.settings = settings
+        self.most = max(_FEWEST, min(settings.max_connections, open_files.left() - _SPARE_FILES - _TOLD))
+        self.connections: set[EdgeProtocol] = set()
+
+    def protocol(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> EdgeProtocol:
+        """A new connection's; uvicorn calls it as it would the class."""
+        return EdgeProtocol(self, config, server_state, app_state, _loop)
+
+    async def watch(self) -> None:
+        """End connections that take too long, until it is cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = time.monotonic()
+            for connection in list(self.connections):
+                connection.check(now)
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        edge: Edge,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._edge, self._bounds = edge, edge.settings
+        self._is_surplus = False
+        self._is_over = False  # nothing more is read; closed when what is being answered is done
+        self._refusal: ApiError | None = None  # why the parser was stopped
+        # The request that is coming in
+        self._since: float | None = None  # None: none is
+        self._has_headers = False
+        self._header_bytes = 0
+        self._pending_bytes = 0  # have come, and the headers are not complete
+        self._body_bytes = 0
+        self._is_discarded = False  # its answer is out, the rest of its body is thrown away
+        # The answer that goes out
+        self._answering: RequestResponseCycle | None = None
+        self._stalled_since: float | None = None
+        self._stalled_bytes = 0
+
+    # ---- the connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        connections = self._edge.connections
+        connections.add(self)
+        self._since = time.monotonic()
+        self._is_surplus = len(connections) > self._edge.most
+        if len(connections) > self._edge.most + _TOLD:
+            transport.abort()
+        elif _UNSENT_OPTION is not None:
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_BYTES)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._edge.connections.discard(self)
+        self.pipeline.clear()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._is_over:
+            return
+        if self._since is None:
+            self._since = time.monotonic()
+        try:
+            self.parser.feed_data(data)  # type: ignore[union-attr]
+        except httptools.HttpParserUpgrade:  # not spoken here: the request is answered as if it had not asked
+            self._is_over = True
+        except httptools.HttpParserError as error:
+            self._refuse(self._refusal or bad_request(f"not HTTP/1.1: {error}", code="invalid_http"))
+        else:
+            self._count_pending(len(data))
+
+    def _count_pending(self, size: int) -> None:
+        """The parser tells of a header when it is complete; one that never is must not grow for ever."""
+        if self._has_headers or self._since is None:
+            self._pending_bytes = 0
+            return
+        self._pending_bytes += size
+        if self._pending_bytes > self._bounds.max_header_bytes:
+            self._refuse(_headers_too_large(self._bounds))
+
+    # ---- the request
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._since = time.monotonic()
+        self._has_headers = self._is_discarded = False
+        self._header_bytes = self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count_header(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_header(len(name) + len(value))
+        if self._has_headers:
+            return  # a trailer: what a request is judged by must not change afterwards
+        if len(self.headers) >= self._bounds.max_headers:
+            self._stop(_headers_too_large(self._bounds))
+        super().on_header(name, value)
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > self._bounds.max_header_bytes:
+            self._stop(_headers_too_large(self._bounds))
+
+    def on_headers_complete(self) -> None:
+        if not self.url.startswith(b"/"):
+            self._check_target()
+        version = self.parser.get_http_version()  # type: ignore[union-attr]
+        if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
+            self._stop(bad_request("HTTP/1.0 has no transfer-encoding", code="invalid_http"))
+        if len(self.pipeline) >= _PIPELINED:
+            self._stop(bad_request("too many requests before the first was answered", code="invalid_http"))
+        super().on_headers_complete()
+        if self.pipeline:  # uvicorn stops reading; then a client that leaves would not be noticed
+            self.flow.resume_reading()
+        self._has_headers = True
+        self._since = time.monotonic()
+
+    def _check_target(self) -> None:
+        """A target is a path. One that names a host itself must agree with the Host header, by which it is judged."""
+        parsed = httptools.parse_url(self.url)
+        authority = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if not parsed.host or not parsed.path or hosts != [authority]:
+            self._stop(bad_request("the request's target is neither a path nor at its Host", code="invalid_http"))
+
+    def _stop(self, error: ApiError) -> None:
+        self._refusal = error
+        raise ValueError(error.message)  # out of the parser, which raises its own error for it
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, _too_many_connections if self._is_surplus else app)  # type: ignore[arg-type]
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._is_discarded and self._body_bytes > _DISCARDED_BYTES:
+            self._close()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._since = None
+
+    # ---- the answer
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_over and self._answering and self._answering.response_complete:
+            self.transport.close()
+        elif self._since is not None and self._has_headers and self.cycle.response_complete:
+            self._discard_the_rest()
+
+    def _discard_the_rest(self) -> None:
+        """Answered before its body was there: closing now would throw the answer away at the client's end."""
+        self._unset_keepalive_if_required()
+        if self.expect_100_continue:  # whether the body comes after all is the client's choice: not to be guessed
+            self._close()
+        self._is_discarded = True
+        self._body_bytes = 0
+        self._since = time.monotonic()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled_since, self._stalled_bytes = time.monotonic(), self.transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stalled_since = None
+
+    # ---- time
+
+    def check(self, now: float) -> None:
+        """End what takes too long."""
+        if self._stalled_since is not None:
+            self._check_reader(now, self._stalled_since)
+        elif self.transport.is_closing():
+            self._stalled_since, self._stalled_bytes = now, self.transport.get_write_buffer_size()
+        elif self._since is not None and not self._is_over:
+            self._check_writer(now, self._since)
+
+    def _check_reader(self, now: float, since: float) -> None:
+        read = self._stalled_bytes - self.transport.get_write_buffer_size()
+        if now - since > self._bounds.stall_seconds + max(0, read) / self._bounds.slowest_bytes_per_second:
+            logger.info("a client that does not read its answer is left")
+            self.transport.abort()
+
+    def _check_writer(self, now: float, since: float) -> None:
+        bounds = self._bounds
+        if self.flow.read_paused:  # we do not read: the client cannot send
+            self._since = now
+        elif not self._has_headers:
+            if now - since > bounds.header_seconds:
+                self._refuse(_too_slow("headers")) if self._pending_bytes else self._close()
+        elif self._is_discarded:
+            if now - since > _DISCARD_SECONDS:
+                self._close()
+        elif now - since > bounds.body_seconds + self._body_bytes / bounds.slowest_bytes_per_second:
+            self._refuse(_too_slow("body"))
+
+    # ---- the end
+
+    def _close(self) -> None:
+        self._is_over = True
+        self.transport.close()
+
+    def _refuse(self, error: ApiError) -> None:
+        """Say why, where that can still be said, and close; what was asked before is answered first."""
+        self._is_over = True
+        is_body = self._has_headers and self._since is not None
+        if is_body and self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline.popleft()
+            return
+        if self._answering is None or self._answering.response_complete:
+            self._say(error)
+        elif is_body:
+            if not self._answering.response_started:
+                self._say(error)
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+            self.transport.close()
+
+    def _say(self, error: ApiError) -> None:
+        body = wire.encode(error.body)
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "connection": "close",
+            "x-request-id": "req_" + secrets.token_hex(12),
+            **error.headers,
+        }
+        logger.info("refused before routing: %d %s", error.status, error.message)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(STATUS_LINE[error.status] + lines.encode("latin-1") + b"\r\n" + body)
+        self.transport.close()
+
+
+async def _too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
+    error = unavailable("too many connections are open", "too_many_connections", 5)
+    error.headers["connection"] = "close"
+    await error_reply(error)(scope, receive, send)
+
+
+def _headers_too_large(bounds: EdgeSettings) -> ApiError:
+    return ApiError(
+        431,
+        f"headers may have {bounds.max_header_bytes:,} bytes and be {bounds.max_headers} in number",
+        code="headers_too_large",
+    )
+
+
+def _too_slow(part: str) -> ApiError:
+    return ApiError(408, f"the {part} of the request did not come in time", code="request_timeout")
