@@ -1,0 +1,274 @@
+"""The service from Python, asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from aphrodite.client.openai_calls import OpenAICalls
+from aphrodite.client.results import generation_result, token_event
+from aphrodite.client.retries import Retries
+from aphrodite.client.transport import Transport
+from aphrodite.client.workbench_calls import WorkbenchCalls
+from aphrodite.fields import Params, split_fields, with_keywords
+from aphrodite.generated import Generated, Piece, Rendered
+from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.outputs import GenerationResult, TokenEvent
+from aphrodite_engine.params import Pooling, SamplingParams
+from aphrodite_engine.prompts import Message, Prompt, as_conversations, as_prompts, is_conversation
+
+TIMEOUT = 600.0
+CONNECT_TIMEOUT = 5.0
+#: Prompts of one call that are under way at once: enough to fill the engine's batches, few enough for others.
+CONCURRENCY = 64
+_EMBED_TOGETHER = 2048
+
+_DEFAULTS = SamplingParams()
+
+
+class AsyncClient(OpenAICalls, WorkbenchCalls):
+    """Every call of the service; `async with AsyncClient("http://host:2242") as client: ...`.
+
+    generate, chat, stream, embed and score take and give what `aphrodite.LLM` takes and gives, bit for bit.
+
+    Args:
+        url: of the service.
+        api_key: None reads APHRODITE_API_KEY. It is never shown.
+        certificate: PEM file of the service's own certificate, where no public authority vouches for it.
+        model: what calls mean that name none; None is the one model that is served.
+        timeout: longest silence in seconds before RequestTimeout.
+        connect_timeout: seconds until ConnectionFailed where nobody answers.
+        retries: further tries of what failed before the first byte of an answer.
+
+    Raises:
+        ParameterError: an address that is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        certificate: str | Path | None = None,
+        model: str | None = None,
+        timeout: float = TIMEOUT,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        retries: int | Retries = 2,
+    ) -> None:
+        policy = retries if isinstance(retries, Retries) else Retries(retries)
+        super().__init__(Transport(url, api_key, certificate, timeout, connect_timeout, policy), model)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    # ---- generation
+
+    async def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling_params: Params = None,
+        *,
+        model: str | None = None,
+        priority: int = 0,
+        cache_salt: str = "",
+        **fields: Any,
+    ) -> list[GenerationResult]:
+        """Complete one prompt or many, which run together; one result a prompt, in their order.
+
+        Args:
+            sampling_params: one for all, or one for each prompt.
+            **fields: of SamplingParams, as in temperature=0.5.
+
+        Raises:
+            ParameterError, ContextOverflowError: as the engine itself.
+            ClientError: the service could not do it; nothing of the call goes on running.
+        """
+        many = as_prompts(prompts)
+        bodies = [
+            _sampling(params) | {"model": model or self.model, "prompt": _listed(prompt)}
+            for prompt, params in zip(many, _one_each(with_keywords(sampling_params, fields), len(many)), strict=True)
+        ]
+        results = await self._generate(bodies, priority, cache_salt)
+        for prompt, result in zip(many, results, strict=True):
+            result.prompt = prompt if isinstance(prompt, str) else None
+        return results
+
+    async def chat(
+        self,
+        messages: Sequence[Message] | Sequence[Sequence[Message]],
+        sampling_params: Params = None,
+        *,
+        model: str | None = None,
+        priority: int = 0,
+        cache_salt: str = "",
+        **fields: Any,
+    ) -> list[GenerationResult]:
+        """Answer one conversation or many; `fields` that are none of SamplingParams go to the chat template."""
+        many = as_conversations(messages)
+        sampling, template = split_fields(fields)
+        bodies = [
+            _sampling(params) | {"model": model or self.model, "messages": conversation, "template": template}
+            for conversation, params in zip(
+                many, _one_each(with_keywords(sampling_params, sampling), len(many)), strict=True
+            )
+        ]
+        return await self._generate(bodies, priority, cache_salt)
+
+    def stream(
+        self,
+        prompt: Prompt | Sequence[Message],
+        sampling_params: SamplingParams | None = None,
+        *,
+        model: str | None = None,
+        priority: int = 0,
+        cache_salt: str = "",
+        **fields: Any,
+    ) -> AsyncGenerator[TokenEvent]:
+        """Events of one prompt or conversation as they come; closing the iterator, or cancelling, aborts.
+
+        Raises:
+            StreamInterrupted: it broke off.
+        """
+        sampling, template = split_fields(fields)
+        talk = is_conversation(prompt)
+        (params,) = _one_each(with_keywords(sampling_params, sampling if talk else fields), 1)
+        body = _sampling(params) | {"model": model or self.model, "priority": priority, "cache_salt": cache_salt}
+        body |= {"messages": prompt, "template": template} if talk else {"prompt": _listed(prompt)}
+        return self._events(body)
+
+    async def _generate(
+        self, bodies: Sequence[dict[str, Any]], priority: int, cache_salt: str
+    ) -> list[GenerationResult]:
+        places = asyncio.Semaphore(CONCURRENCY)
+
+        async def one(body: dict[str, Any]) -> GenerationResult:
+            async with places:
+                whole = body | {"priority": priority, "cache_salt": cache_salt}
+                return generation_result(await self._transport.post("/generate", whole, Generated))
+
+        tasks = [asyncio.ensure_future(one(body)) for body in bodies]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[TokenEvent]:
+        number = f"stream-{next(self._numbers)}"
+        events = self._transport.events("/generate", body | {"stream": True})
+        try:
+            async for data in events:
+                yield token_event(number, msgspec.json.decode(data, type=Piece))
+        finally:
+            await events.aclose()
+
+    # ---- vectors
+
+    async def embed(
+        self,
+        texts: Prompt | Sequence[Prompt],
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool = True,
+        model: str | None = None,
+    ) -> np.ndarray:
+        """Vectors (len(texts), hidden) float32.
+
+        Args:
+            pooling: "mean", "cls" or "last"; None is what the model was made for.
+            normalize: to length 1, so that dot products are cosines.
+        """
+        many = as_prompts(texts)
+        options = {"pooling": pooling, "normalize": normalize, "encoding_format": "base64"}
+        rows: list[np.ndarray] = []
+        for first in range(0, len(many), _EMBED_TOGETHER):
+            answer = await self.embeddings(many[first : first + _EMBED_TOGETHER], model, **options)
+            rows += [np.frombuffer(base64.b64decode(item["embedding"]), "<f4") for item in answer["data"]]
+        return np.stack(rows)
+
+    async def score(
+        self,
+        query: Prompt,
+        texts: Prompt | Sequence[Prompt],
+        *,
+        pooling: Pooling | None = None,
+        model: str | None = None,
+    ) -> list[float]:
+        """Cosine similarity of the query to each text, from -1 to 1."""
+        vectors = await self.embed([query, *as_prompts(texts)], pooling=pooling, model=model)
+        return [float(value) for value in vectors[1:] @ vectors[0]]
+
+    # ---- tokens
+
+    async def tokenize(self, text: str, *, add_special_tokens: bool = True, model: str | None = None) -> list[int]:
+        """Token ids of a text."""
+        if not isinstance(text, str):
+            raise ParameterError("text", text, "a string")
+        body = {"model": model or self.model, "prompt": text, "add_special_tokens": add_special_tokens}
+        return (await self._transport.post("/tokenize", body, dict[str, Any]))["tokens"]
+
+    async def detokenize(
+        self, token_ids: Sequence[int], *, skip_special_tokens: bool = False, model: str | None = None
+    ) -> str:
+        """Text of token ids."""
+        if not isinstance(token_ids, Sequence) or isinstance(token_ids, (str, bytes)):
+            raise ParameterError("token_ids", token_ids, "a list of token ids")
+        body = {
+            "model": model or self.model, "tokens": token_ids, "skip_special_tokens": skip_special_tokens,
+        }  # fmt: skip
+        return (await self._transport.post("/detokenize", body, dict[str, Any]))["prompt"]
+
+    async def render_chat(self, messages: Sequence[Message], /, *, model: str | None = None, **template: Any) -> str:
+        """A conversation as the prompt text the model sees."""
+        body = {"model": model or self.model, "messages": messages, "template": template}
+        return (await self._transport.post("/render", body, Rendered)).prompt
+
+    # ---- lifecycle
+
+    async def close(self) -> None:
+        """Close every connection, which ends what still runs. May be called twice."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _one_each(params: Params, count: int) -> Sequence[SamplingParams]:
+    """Of every prompt its own."""
+    if params is None or isinstance(params, SamplingParams):
+        return [params or _DEFAULTS] * count
+    if not isinstance(params, Sequence) or isinstance(params, (str, bytes)):
+        raise ParameterError("sampling_params", params, "a SamplingParams, or a list of one for each prompt")
+    if len(params) != count:
+        raise ParameterError("sampling_params", f"{len(params)} of them", f"one, or one for each of {count} prompts")
+    for one in params:
+        if not isinstance(one, SamplingParams):
+            raise ParameterError("sampling_params", one, "a SamplingParams")
+    return params
+
+
+def _listed(prompt: Any) -> Any:
+    """Any sequence of ids as JSON has it."""
+    return list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else prompt
+
+
+def _sampling(params: SamplingParams) -> dict[str, Any]:
+    """The fields that differ from their defaults, as JSON has them; max_tokens always, whose absence is "no limit"."""
+    fields = {name: getattr(params, name) for name in SamplingParams.field_names()}
+    changed = {name: value for name, value in fields.items() if value != getattr(_DEFAULTS, name)}
+    if isinstance(params.logit_bias, Mapping):
+        changed["logit_bias"] = {str(key): value for key, value in params.logit_bias.items()}
+    return changed | {"max_tokens": params.max_tokens}
