@@ -13,7 +13,7 @@ from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.model_choice import chosen_model
 from aphrodite.service.openai.prompts import refuse_unsupported
-from aphrodite.service.openai.vectors import Pooling, VectorUsage, vectors_of
+from aphrodite.service.openai.vectors import Pooling, VectorUsage, filled, vectors_of
 from aphrodite.service.replies import Reply, json_reply
 
 MAX_DOCUMENTS = 2048
@@ -65,8 +65,9 @@ async def create(call: Call) -> Reply:
     request = await call.json(RerankRequest)
     refuse_unsupported(request, "truncate_prompt_tokens", "max_tokens_per_doc", "rank_fields")
     model = chosen_model(call.service.models, request.model)
-    texts = [item if isinstance(item, str) else item.text for item in request.documents]
-    vectors = await vectors_of(call, model, [request.query, *texts], field="documents", pooling=request.pooling)
+    texts = filled("documents", [item if isinstance(item, str) else item.text for item in request.documents])
+    inputs = [*filled("query", [request.query]), *texts]
+    vectors = await vectors_of(call, model, inputs, field="documents", pooling=request.pooling)
     scores = vectors.rows[1:] @ vectors.rows[0]
     best = np.argsort(-scores, kind="stable")[: request.top_n or None].tolist()
     results = [Ranked(i, float(scores[i]), Document(texts[i]) if request.return_documents else None) for i in best]

@@ -14,7 +14,7 @@ from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.model_choice import chosen_model
 from aphrodite.service.openai.prompts import refuse_unsupported, refused
-from aphrodite.service.openai.vectors import Pooling, VectorUsage, vectors_of
+from aphrodite.service.openai.vectors import Pooling, VectorUsage, filled, vectors_of
 from aphrodite.service.replies import Reply, json_reply
 
 MAX_TEXTS = 1024
@@ -59,7 +59,7 @@ async def create(call: Call) -> Reply:
     request = await call.json(ScoreRequest)
     refuse_unsupported(request, "truncate_prompt_tokens")
     model = chosen_model(call.service.models, request.model)
-    first, second = _listed(request.text_1), _listed(request.text_2)
+    first, second = filled("text_1", _listed(request.text_1)), filled("text_2", _listed(request.text_2))
     if len(first) not in (1, len(second)):
         raise refused("text_1", f"{len(first)} texts; 1, or as many as text_2 ({len(second)})")
     vectors = await vectors_of(call, model, [*first, *second], field="text_2", pooling=request.pooling)

@@ -12,7 +12,7 @@ from msgspec import Meta
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.openai.prompts import Prompts, listed, refused
-from aphrodite.service.openai.vectors import Pooling, Vectors, VectorUsage, vectors_of
+from aphrodite.service.openai.vectors import Pooling, Vectors, VectorUsage, filled, vectors_of
 from aphrodite.service.replies import Reply, json_reply
 
 MAX_INPUTS = 2048
@@ -56,7 +56,7 @@ class EmbeddingList(msgspec.Struct):
 
 async def create(call: Call) -> Reply:
     request = await call.json(EmbeddingRequest)
-    inputs = listed("input", request.input, MAX_INPUTS)
+    inputs = filled("input", listed("input", request.input, MAX_INPUTS))
     _, facts = call.service.models.ready(request.model)
     if request.dimensions is not None and request.dimensions > facts.embedding_size:
         limit = f"1 to {facts.embedding_size:,} for {request.model}"

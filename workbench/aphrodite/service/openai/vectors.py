@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from aphrodite.service.engine_process import EngineFailure
 from aphrodite.service.errors import from_problem
 from aphrodite.service.openai.prompts import Prompt, refused
 
+T = TypeVar("T")
 Pooling = Literal["mean", "cls", "last"]
 
 
@@ -33,6 +34,17 @@ class Vectors:
     @property
     def usage(self) -> VectorUsage:
         return VectorUsage(self.num_tokens, self.num_tokens)
+
+
+def filled(name: str, inputs: list[T]) -> list[T]:
+    """The inputs, none of which is an empty string.
+
+    Raises:
+        ApiError: 400.
+    """
+    if "" in inputs:
+        raise refused(name, "it holds an empty string; give texts of at least one character")
+    return inputs
 
 
 async def vectors_of(
@@ -55,8 +67,6 @@ async def vectors_of(
         ApiError: 400 naming what is wrong, 404 unknown model, 503 a model that is not ready.
         ClientGone: the client left before they were there.
     """
-    if "" in inputs:
-        raise refused(field, "it holds an empty string; give texts of at least one character")
     engine, _ = call.service.models.ready(model)
     message = boundary.Embed(0, list(inputs), pooling, normalize)
     try:
