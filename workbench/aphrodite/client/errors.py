@@ -26,7 +26,8 @@ class ClientError(AphroditeError):
     """
 
     def __init__(self, message: str, *, request_id: str | None = None) -> None:
-        super().__init__(message)
+        # Not super(): beside it stand OSError and the engine's errors, which are made of other arguments.
+        Exception.__init__(self, message)
         self.message, self.request_id = message, request_id
 
 

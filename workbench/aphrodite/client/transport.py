@@ -140,6 +140,7 @@ class Transport:
             request["headers"] = {"idempotency-key": str(uuid.uuid4()), **request.get("headers", {})}
         response = await self._tried(method, path, request)
         try:
+            _warn_of_ignored(response)
             yield response
         finally:
             await response.aclose()
@@ -161,7 +162,6 @@ class Transport:
         try:
             response = await self._http.send(request, stream=True)
             if response.is_success:
-                _warn_of_ignored(response)
                 return response
             body = await response.aread()
         except httpx2.TransportError as error:

@@ -16,7 +16,7 @@ from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.engine_process import EngineFailure, Generation
 from aphrodite.service.errors import bad_request, from_problem
-from aphrodite.service.models import Models
+from aphrodite.service.model_choice import chosen_model
 from aphrodite.service.openai.sampling import SamplingFields, TokenId, checked, given_fields
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 from aphrodite.service.template_arguments import template_arguments
@@ -60,7 +60,7 @@ class RenderRequest(msgspec.Struct, kw_only=True):
 
 async def create(call: Call) -> Any:
     request = await call.json(GenerateRequest)
-    name = _model(call.service.models, request.model)
+    name = chosen_model(call.service.models, request.model)
     engine, facts = call.service.models.ready(name)
     generation = engine.generate(_message(request, call), call.user)
     try:
@@ -76,18 +76,10 @@ async def create(call: Call) -> Any:
 
 async def render(call: Call) -> Any:
     request = await call.json(RenderRequest)
-    engine, _ = call.service.models.ready(_model(call.service.models, request.model))
+    engine, _ = call.service.models.ready(chosen_model(call.service.models, request.model))
     asked = boundary.Tokenize(0, messages=request.messages, template=template_arguments(request.template, "template"))
     answer = await call.until_gone(engine.call(asked))
     return json_reply(Rendered(answer.rendered, answer.token_ids))
-
-
-def _model(models: Models, name: str | None) -> str:
-    found = name or models.only()
-    if found is None:
-        served = ", ".join(models.names()) or "none is loaded"
-        raise bad_request(f"model must name one of the served models: {served}", "model", "missing_required_parameter")
-    return found
 
 
 def _message(request: GenerateRequest, call: Call) -> boundary.Generate:
