@@ -25,7 +25,7 @@ Pooling = Literal["mean", "cls", "last"]
 
 #: What structured_outputs may be: the types of each kind, and in words.
 STRUCTURED_OUTPUTS: dict[str, tuple[tuple[type, ...], str]] = {
-    "json": ((Mapping, str, bool), "a JSON schema: an object, or its text"),
+    "json": ((Mapping, str), "a JSON schema: an object, or its text"),
     "regex": ((str,), "a regular expression that the whole text matches"),
     "choice": ((list, tuple), "a list of at least one string"),
     "grammar": ((str,), "a grammar as text, in Lark's syntax or GBNF"),
