@@ -13,11 +13,14 @@ from aphrodite_apps.cli import (
     down,
     embed,
     generate,
+    keys,
     load,
     logs,
     plan,
+    share,
     sleep,
     status,
+    top,
     tour,
     unload,
     up,
@@ -28,8 +31,9 @@ from aphrodite_apps.cli.command import Parser, UsageError, nearest
 from aphrodite_engine.errors import AphroditeError, ParameterError
 
 COMMANDS = (
-    *(up.COMMAND, status.COMMAND, logs.COMMAND, down.COMMAND),
+    *(up.COMMAND, status.COMMAND, top.COMMAND, logs.COMMAND, down.COMMAND),
     *(load.COMMAND, unload.COMMAND, sleep.COMMAND, wake.COMMAND),
+    *(keys.COMMAND, share.COMMAND),
     *(generate.COMMAND, chat.COMMAND, embed.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND),
 )
 

@@ -46,6 +46,8 @@ def _follow(log: TextIO, file: Path, port: int) -> None:
         is_running = runtime.read_connection(port) is not None
         for line in iter(log.readline, ""):
             _write(line)
+        if file.stat().st_size < log.tell():  # it had grown too long, was copied aside and begun anew
+            log.seek(0)
         if not is_running:
             terminal.note("the service has ended")
             return

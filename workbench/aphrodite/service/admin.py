@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from aphrodite.service.access import Access
+from aphrodite.service.access.limits import Usage
 from aphrodite.service.boundary import Stats
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.engine_process import EngineProcess
+from aphrodite.service.memory import resident_bytes
 from aphrodite.service.replies import Reply, json_reply
 from aphrodite.service.settings import ModelSettings
 
@@ -43,6 +45,18 @@ class ModelStatus(msgspec.Struct):
     problem: str | None
 
 
+class KeyUse(msgspec.Struct):
+    """What one caller does; "local" is everybody at this machine who needs no key.
+
+    Attributes:
+        usage: since the service started.
+    """
+
+    name: str
+    in_flight: int
+    usage: Usage
+
+
 class Status(msgspec.Struct):
     """The whole service.
 
@@ -51,6 +65,7 @@ class Status(msgspec.Struct):
         draining: it was told to end, and finishes what it is answering.
         in_flight: requests being answered.
         tasks: asyncio tasks, for those who look for leaks.
+        resident_bytes: memory of the service's own process.
     """
 
     version: str
@@ -60,7 +75,9 @@ class Status(msgspec.Struct):
     draining: bool
     in_flight: int
     tasks: int
+    resident_bytes: int
     models: list[ModelStatus]
+    keys: list[KeyUse]
 
 
 class Named(msgspec.Struct):
@@ -94,7 +111,9 @@ async def status(call: Call) -> Reply:
         draining=service.draining,
         in_flight=service.in_flight,
         tasks=len(asyncio.all_tasks()),
+        resident_bytes=resident_bytes(),
         models=[model_status(engine) for engine in service.models],
+        keys=[KeyUse(user.name, user.meter.in_flight, user.meter.usage) for user in service.accounts.users()],
     )
     return json_reply(found)
 

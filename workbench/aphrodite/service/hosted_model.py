@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import resource
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +15,7 @@ import numpy as np
 
 from aphrodite.service import boundary
 from aphrodite.service.boundary import Facts, Failed, Stats, Token, TokenLogprob
+from aphrodite.service.memory import resident_bytes
 from aphrodite.service.outbox import Outbox
 from aphrodite.service.problems import problem_of
 from aphrodite_engine.errors import EngineClosedError
@@ -66,7 +65,7 @@ class HostedModel:
 
     def stats(self) -> Stats:
         """A glance at the engine."""
-        return Stats(**asdict(self._llm.stats()), resident_bytes=_resident_bytes())
+        return Stats(**asdict(self._llm.stats()), resident_bytes=resident_bytes())
 
     def close(self) -> None:
         """End what runs and give the memory back."""
@@ -237,10 +236,3 @@ def _fingerprint(llm: LLM, opening: boundary.Open) -> str:
         files,
     )
     return "fp_" + hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()
-
-
-def _resident_bytes() -> int:
-    if sys.platform == "linux":
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

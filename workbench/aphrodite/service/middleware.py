@@ -17,7 +17,7 @@ logger = logging.getLogger("aphrodite.http")
 _MAX_ID = 128
 _LONGEST_PATH = 200
 #: Asked for every few seconds by machines: their lines would hide the others.
-_QUIET = frozenset(("/health", "/metrics"))
+_QUIET = frozenset(("/health", "/metrics", "/admin/status"))
 
 
 class RequestId:
