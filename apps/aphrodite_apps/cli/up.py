@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from aphrodite_apps.cli import terminal
@@ -32,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a name that the Host header may carry; repeatable (default: the address)")  # fmt: skip
     parser.add_argument("--allowed-origin", dest="allowed_origins", action="append", default=[], metavar="ORIGIN",
                         help="origin whose web pages may call from a browser; repeatable (default: none)")  # fmt: skip
+    parser.add_argument("--require-key", action="store_true", help="also on this machine, where others use it too")
+    parser.add_argument("--tls-cert", default="", metavar="FILE",
+                        help="certificate (PEM) to speak HTTPS with (default: HTTP)")  # fmt: skip
+    parser.add_argument("--tls-key", default="", metavar="FILE", help="its private key (PEM) (default: none)")
+    parser.add_argument("--insecure-http", action="store_true", help="other machines may call without TLS")
     parser.add_argument("--drain-seconds", type=float, default=30.0, metavar="S",
                         help="how long running requests may go on after SIGTERM (default: 30)")  # fmt: skip
     parser.add_argument("--log-prompts", action="store_true", help="write prompts and answers to the log")
@@ -51,6 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         allowed_hosts=tuple(arguments.allowed_hosts),
         allowed_origins=tuple(arguments.allowed_origins),
+        require_key=arguments.require_key,
+        tls_cert=_pem(arguments.tls_cert),
+        tls_key=_pem(arguments.tls_key),
+        insecure_http=arguments.insecure_http,
         drain_seconds=arguments.drain_seconds,
         log_prompts=arguments.log_prompts,
     )
@@ -71,6 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
     flag = port_flag(port)
     print(terminal.paint(f"  `aphrodite status{flag}` shows it, `aphrodite down{flag}` ends it", "dim"))
     return 0
+
+
+def _pem(name: str) -> str:
+    """The file's full name: the service has another working folder."""
+    if name and not Path(name).expanduser().is_file():
+        raise UsageError(f"there is no file {name}")
+    return str(Path(name).expanduser().resolve()) if name else ""
 
 
 def show(status: Mapping[str, Any], url: str, word: str) -> None:
