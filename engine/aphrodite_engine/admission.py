@@ -16,6 +16,9 @@ from aphrodite_engine.prompts import Prompt
 from aphrodite_engine.request import Request
 from aphrodite_engine.tokenizer import Tokenizer
 
+#: Texts are rarely above 5 on average.
+_CHARACTERS_PER_TOKEN = 16
+
 
 @dataclass
 class Admission:
@@ -76,12 +79,21 @@ class Admission:
     def token_ids(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """Ids of a prompt given as text or as ids."""
         if isinstance(prompt, str):
+            self._check_beginning(prompt)
             ids = self._tokenizer_for(prompt).encode(prompt, add_special_tokens)
         else:
             ids = self.checked_ids("prompt", prompt)
         if not ids:
             raise ParameterError("prompt", prompt, "at least one token (this model adds none of its own)")
         return ids
+
+    def _check_beginning(self, prompt: str) -> None:
+        """A text that is far too long is refused by its beginning: all of 10 MB would take seconds to tokenize."""
+        length = self.max_model_len * _CHARACTERS_PER_TOKEN
+        if len(prompt) > length:
+            ids = self._tokenizer_for(prompt).encode(prompt[:length], add_special_tokens=False)
+            if len(ids) > self.max_model_len:
+                raise ContextOverflowError(len(ids), self.max_model_len, of_beginning=True)
 
     def _tokenizer_for(self, prompt: str) -> Tokenizer:
         if self.tokenizer is None:

@@ -23,12 +23,16 @@ class ParameterError(AphroditeError, ValueError):
 
 
 class ContextOverflowError(ParameterError):
-    """A prompt does not fit the context together with at least one output token."""
+    """A prompt does not fit the context together with at least one output token.
 
-    def __init__(self, num_tokens: int, max_model_len: int) -> None:
+    Attributes:
+        num_tokens: of the prompt; of its beginning where that alone is too long.
+    """
+
+    def __init__(self, num_tokens: int, max_model_len: int, *, of_beginning: bool = False) -> None:
         super().__init__(
             "prompt",
-            f"{num_tokens} tokens",
+            f"{'more than ' if of_beginning else ''}{num_tokens} tokens",
             f"at most {max_model_len - 1} prompt tokens fit max_model_len={max_model_len} with one output token; "
             "shorten the prompt, or raise max_model_len if the model was made for more",
         )

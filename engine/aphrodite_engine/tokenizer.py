@@ -15,6 +15,8 @@ from aphrodite_engine.weights import model_file, read_json
 
 #: The largest published tokenizer.json files have some 35 MB.
 MAX_TOKENIZER_BYTES = 200_000_000
+#: Characters; a text of so many takes some 10 ms.
+_LONG_TEXT = 8192
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -51,6 +53,9 @@ class Tokenizer:
         clean = text
         if not text.isascii():
             clean = text.encode("utf-16-le", errors="surrogatepass").decode("utf-16-le", errors="replace")
+        if len(clean) > _LONG_TEXT:
+            # A batch of one lets other threads run meanwhile: encode() holds the GIL, 1.3 s for a million characters.
+            return self._rust.encode_batch_fast([clean], add_special_tokens=add_special_tokens)[0].ids
         return self._rust.encode(clean, add_special_tokens=add_special_tokens).ids
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -221,3 +222,22 @@ def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> 
 def test_a_folder_without_any_tokenizer_is_a_model_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no tokenizer"):
         Tokenizer(tmp_path)
+
+
+def test_a_long_text_is_the_same_ids_and_lets_other_threads_run() -> None:
+    text = "the fox, naïve 🦊 42 " * 30_000
+    encoded = threading.Event()
+    turns = 0
+
+    def count_turns() -> None:
+        nonlocal turns
+        while not encoded.wait(0.002):
+            turns += 1
+
+    counting = threading.Thread(target=count_turns)
+    counting.start()
+    ids = DEMO.encode(text)
+    encoded.set()
+    counting.join()
+    assert turns > 10  # 0 or 1 where the interpreter's lock is held
+    assert ids == DEMO._rust.encode(text).ids
