@@ -9,6 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
+    from aphrodite.client import (
+        AsyncClient,
+        AuthenticationError,
+        BadRequestError,
+        Client,
+        ClientClosed,
+        ClientError,
+        ConflictError,
+        ConnectionFailed,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RequestTimeout,
+        ServerError,
+        ServerUnavailable,
+        StatusError,
+        StreamInterrupted,
+        UnexpectedAnswer,
+    )
+    from aphrodite.session import NoService, Session, connect
     from aphrodite_engine.errors import (
         AphroditeError,
         ChatTemplateError,
@@ -29,8 +49,16 @@ __version__ = "0.1.0"
 __all__ = [
     "LLM",
     "AphroditeError",
+    "AsyncClient",
+    "AuthenticationError",
+    "BadRequestError",
     "ChatTemplateError",
+    "Client",
+    "ClientClosed",
+    "ClientError",
     "CompletionOutput",
+    "ConflictError",
+    "ConnectionFailed",
     "ContextOverflowError",
     "EngineClosedError",
     "GenerationResult",
@@ -38,22 +66,58 @@ __all__ = [
     "MemoryPlan",
     "MemoryPlanError",
     "ModelError",
+    "NoService",
+    "NotFoundError",
     "ParameterError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTimeout",
     "SamplingParams",
+    "ServerError",
+    "ServerUnavailable",
+    "Session",
+    "StatusError",
+    "StreamInterrupted",
     "Timing",
     "TokenEvent",
+    "UnexpectedAnswer",
     "UnsupportedModelError",
     "__version__",
+    "connect",
 ]
 
 _OUTPUTS = dict.fromkeys(
     ("CompletionOutput", "GenerationResult", "Logprob", "Timing", "TokenEvent"), "aphrodite_engine.outputs"
+)
+_CLIENT = dict.fromkeys(
+    (
+        "AsyncClient",
+        "AuthenticationError",
+        "BadRequestError",
+        "Client",
+        "ClientClosed",
+        "ClientError",
+        "ConflictError",
+        "ConnectionFailed",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RequestTimeout",
+        "ServerError",
+        "ServerUnavailable",
+        "StatusError",
+        "StreamInterrupted",
+        "UnexpectedAnswer",
+    ),
+    "aphrodite.client",
 )
 _HOME = {
     "LLM": "aphrodite_engine.llm",
     "MemoryPlan": "aphrodite_engine.plan",
     "SamplingParams": "aphrodite_engine.params",
     **_OUTPUTS,
+    **_CLIENT,
+    **dict.fromkeys(("NoService", "Session", "connect"), "aphrodite.session"),
 }
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
+import numpy as np
+
+from aphrodite.client.calls import ServedModel
 from aphrodite.client.client import Client
+from aphrodite.fields import Params
 from aphrodite.service import runtime
 from aphrodite.service.settings import DEFAULT_PORT
 from aphrodite_engine.errors import AphroditeError, ParameterError
-
-if TYPE_CHECKING:  # they bring numpy or torch, which who connects may not need yet
-    import numpy as np
-
-    from aphrodite.client.calls import ServedModel
-    from aphrodite.fields import Params
-    from aphrodite_engine.outputs import GenerationResult, TokenEvent
-    from aphrodite_engine.params import Pooling, SamplingParams
-    from aphrodite_engine.prompts import Message, Prompt
+from aphrodite_engine.outputs import GenerationResult, TokenEvent
+from aphrodite_engine.params import Pooling, SamplingParams
+from aphrodite_engine.prompts import Message, Prompt
 
 
 class NoService(AphroditeError):
