@@ -52,11 +52,11 @@ class GrammarState:
             self._give_up()
         elif time.thread_time() - started > MASK_SECONDS:
             self.problem = f"a token took more than {MASK_SECONDS:g} s to find"
-        may_end = _bit(mask, self._end_id)
-        _set_bit(mask, self._end_id, False)
-        if may_end:
+        octets, place, bit = mask.view(np.uint8), *divmod(self._end_id, 8)
+        if octets[place] >> bit & 1:
+            octets[place] ^= 1 << bit
             for token_id in self._eos:
-                _set_bit(mask, token_id, True)
+                octets[token_id // 8] |= 1 << token_id % 8
 
     def advance(self, token_id: int) -> None:
         """Go on by one drawn token."""
@@ -71,15 +71,6 @@ class GrammarState:
         from aphrodite_engine.constraints.matcher import reason
 
         self.problem = reason(self._matcher)
-
-
-def _bit(mask: np.ndarray, place: int) -> bool:
-    return bool(mask.view(np.uint8)[place // 8] >> (place % 8) & 1)
-
-
-def _set_bit(mask: np.ndarray, place: int, value: bool) -> None:
-    octets, bit = mask.view(np.uint8), np.uint8(1 << place % 8)
-    octets[place // 8] = octets[place // 8] | bit if value else octets[place // 8] & ~bit
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 
-from aphrodite_engine.constraints.grammar import GrammarState
 from aphrodite_engine.sampling.row import SamplerRow
 
 
@@ -23,49 +22,53 @@ def is_constrained(row: SamplerRow) -> bool:
 
 
 def constrain(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> None:
-    """In place: add logit_bias, then make impossible what neither grammar nor allowed ids allow and, before min_tokens,
-    what would end."""
+    """In place: make impossible what a grammar does not allow, add logit_bias, then make impossible what is not in the
+    allowed ids and, before min_tokens, what would end."""
     _follow_grammars(logits, rows)
     for line, row in zip(logits, rows, strict=True):
-        params = row.params
-        if params.logit_bias:
-            values = torch.tensor(list(params.logit_bias.values()), dtype=torch.float32, device=line.device)
-            line[_ids(params.logit_bias, line)] += values
+        if row.params.logit_bias:
+            _add_bias(line, row.params.logit_bias)
+        if row.params.allowed_token_ids is None and not _must_go_on(row):
+            continue
         followed = line.clone() if row.grammar is not None else None
-        if params.allowed_token_ids is not None:
-            allowed = _ids(params.allowed_token_ids, line)
-            kept = line[allowed].clone()
-            line.fill_(float("-inf"))
-            line[allowed] = kept
-        goes_on = row.num_output < params.min_tokens or (followed is not None and params.ignore_eos)
-        if goes_on and row.banned_until_min:
-            line[_ids(row.banned_until_min, line)] = float("-inf")
+        _limit(line, row)
         if followed is not None and not bool((line > float("-inf")).any()):
-            _let_it_end(line, followed, row)
+            # Where a grammar can only end, it may, whatever else is asked for.
+            what_ends = _ids(row.banned_until_min, line)
+            line[what_ends] = followed[what_ends]
 
 
-def _let_it_end(line: torch.Tensor, followed: torch.Tensor, row: SamplerRow) -> None:
-    """Where a grammar can only end, it may, whatever else is asked for."""
-    what_ends = _ids(row.banned_until_min, line)
-    line[what_ends] = followed[what_ends]
+def _must_go_on(row: SamplerRow) -> bool:
+    """EOS is impossible now. Without a grammar an ignored EOS is a token like any other; with one it is an end."""
+    return row.num_output < row.params.min_tokens or (row.grammar is not None and row.params.ignore_eos)
+
+
+def _add_bias(line: torch.Tensor, bias: Mapping[int, float]) -> None:
+    line[_ids(bias, line)] += torch.tensor(list(bias.values()), dtype=torch.float32, device=line.device)
+
+
+def _limit(line: torch.Tensor, row: SamplerRow) -> None:
+    if row.params.allowed_token_ids is not None:
+        allowed = _ids(row.params.allowed_token_ids, line)
+        kept = line[allowed].clone()
+        line.fill_(float("-inf"))
+        line[allowed] = kept
+    if _must_go_on(row) and row.banned_until_min:
+        line[_ids(row.banned_until_min, line)] = float("-inf")
 
 
 def _follow_grammars(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> None:
-    followers = [(r, row.grammar) for r, row in enumerate(rows) if row.grammar is not None]
-    if followers:
-        places = [r for r, _ in followers]
-        possible = _possible([grammar for _, grammar in followers], logits.shape[1], logits.device)
-        logits[places] = logits[places].masked_fill(~possible, float("-inf"))
-
-
-def _possible(grammars: Sequence[GrammarState], vocab_size: int, device: torch.device) -> torch.Tensor:
-    """(R, V) bool, from bits that are packed as the grammars give them."""
-    packed = np.zeros((len(grammars), max(grammar.num_words for grammar in grammars)), dtype=np.int32)
-    for words, grammar in zip(packed, grammars, strict=True):
-        grammar.fill(words)
-    octets = torch.from_numpy(packed.view(np.uint8)).to(device)
-    bits = octets[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=device) & 1
-    return bits.flatten(1)[:, :vocab_size].bool()
+    """The grammars' masks are bits, packed in 32-bit words; a row without a grammar keeps all of them set."""
+    num_words = max((row.grammar.num_words for row in rows if row.grammar is not None), default=0)
+    if not num_words:
+        return
+    packed = np.full((len(rows), num_words), -1, dtype=np.int32)
+    for words, row in zip(packed, rows, strict=True):
+        if row.grammar is not None:
+            row.grammar.fill(words)
+    bits = np.unpackbits(packed.view(np.uint8), axis=1, count=logits.shape[1], bitorder="little")
+    impossible = torch.from_numpy(bits == 0).to(logits.device)
+    logits.masked_fill_(impossible, float("-inf"))
 
 
 def _ids(token_ids: Iterable[int], line: torch.Tensor) -> torch.Tensor:
