@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from aphrodite.sampling_flags import add_sampling_flags, sampling_fields
 from aphrodite_apps.cli.engine_flags import ENGINE_FLAGS, add_engine_flags, engine_options, memory_size
 from aphrodite_apps.cli.entry import COMMANDS, command_parser
-from aphrodite_apps.cli.sampling_flags import add_sampling_flags, sampling_fields
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.params import SamplingParams
 from tests.apps.cli import CommandLine

@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass, field
 
 import aphrodite
+from aphrodite.sampling_flags import add_sampling_flags, sampling_fields
 from aphrodite_apps.cli import terminal
 from aphrodite_apps.cli.command import Command, nearest
 from aphrodite_apps.cli.engine_flags import add_engine_flags, add_model_flag
 from aphrodite_apps.cli.loading import open_model
-from aphrodite_apps.cli.sampling_flags import add_sampling_flags, sampling_fields
 
 EPILOG = """in the chat:
   /reset          forget the conversation

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 
 import aphrodite
+from aphrodite.sampling_flags import add_sampling_flags, sampling_fields
 from aphrodite_apps.cli import output, prompts, terminal
 from aphrodite_apps.cli.command import Command, UsageError
 from aphrodite_apps.cli.engine_flags import add_engine_flags, add_model_flag
 from aphrodite_apps.cli.loading import open_model
-from aphrodite_apps.cli.sampling_flags import add_sampling_flags, sampling_fields
 
 EPILOG = """examples:
   aphrodite generate "Once upon a time" --seed 7 --max-tokens 80 --stream
