@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from aphrodite.service import runtime
+from aphrodite.service.access import exposure
 from aphrodite.service.listener import listen
 from aphrodite.service.runtime import Connection, ServiceError
 from aphrodite.service.settings import ServiceSettings
@@ -55,6 +56,7 @@ def up(settings: ServiceSettings, *, timeout: float = 600.0, report: Report | No
         KeyboardInterrupt: a service that was still starting is ended.
     """
     deadline = time.monotonic() + timeout
+    exposure.check(settings)
     if not settings.port:
         return _start(settings, deadline, report)
     with runtime.alone(settings.port, deadline):
@@ -150,6 +152,7 @@ def client(connection: Connection, timeout: float) -> http.client.HTTPConnection
     if not connection.certificate:
         return http.client.HTTPConnection(host, connection.port, timeout=timeout)
     context = ssl.create_default_context(cafile=connection.certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may come from an authority that is not in the file
     context.check_hostname = False  # the certificate names what others call this machine, and it is this very one
     return http.client.HTTPSConnection(host, connection.port, timeout=timeout, context=context)
 
@@ -174,13 +177,13 @@ def _start(settings: ServiceSettings, deadline: float, report: Report | None) ->
 
 
 def _status(connection: Connection) -> dict[str, Any] | None:
-    """What it says of itself; None where it has just ended."""
+    """What it says of itself; None where it takes no calls: it is about to end, as its process will show."""
     try:
         return ask(connection, "GET", "/admin/status", timeout=_STATUS_SECONDS)
-    except ServiceError:
-        if connection.is_alive:
-            raise
-        return None
+    except ServiceError as error:
+        if isinstance(error.__cause__, ConnectionError | http.client.HTTPException):
+            return None
+        raise
 
 
 def _pause(status: Mapping[str, Any] | None, deadline: float, report: Report | None) -> None:
