@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import httpx2
 import openai
 import pytest
 
-from aphrodite.service.settings import ModelSettings, ServiceSettings
+from aphrodite.service.settings import EdgeSettings, ModelSettings, ServiceSettings
+from tests.engine.tiny import write_tiny_llama
 from tests.service.running import DEMO, Running, running
 
 ENCODER = "all-MiniLM-L6-v2"
+BYTES = "bytes"
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +60,33 @@ def pair_http(pair: Running) -> Iterator[httpx2.Client]:
 def pair_sdk(pair: Running) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=pair.url + "/v1", api_key="none", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def byte_model(pair: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A third model beside the pair: it writes random bytes, and its tokenizer has no begin token."""
+    folder = write_tiny_llama(tmp_path_factory.mktemp("models") / BYTES)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"post_processor": None}))
+    with pair.client(headers=pair.admin) as client:
+        wanted = {"model": str(folder), "names": [BYTES], "engine": {"kv_cache_memory": 2**22}}
+        loaded = client.post("/admin/load", json=wanted)
+        assert loaded.status_code == 200, loaded.text
+        yield BYTES
+        client.post("/admin/unload", json={"model": BYTES})
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[Running]:
+    """A service that asks everybody for a key, knows one more name and one web page, and has little patience."""
+    edge = EdgeSettings(header_seconds=1.5, body_seconds=1.5, stall_seconds=2.0, keep_alive_seconds=3)
+    settings = ServiceSettings(
+        models=(DEMO,),
+        require_key=True,
+        allowed_hosts=("lab.example",),
+        allowed_origins=("https://pages.example",),
+        max_body_bytes=2**20,
+        edge=edge,
+    )
+    with running(settings) as found:
+        yield found

@@ -156,6 +156,15 @@ def test_offsets_count_characters_also_where_a_token_is_part_of_one(http: httpx2
     assert max(placed) <= len(text) - 1 and not set(placed.values()) & {""}
 
 
+def test_offsets_of_broken_characters_stay_in_step(pair_http: httpx2.Client, byte_model: str) -> None:
+    answer = complete(pair_http, model=byte_model, prompt="é🦊", echo=True, logprobs=1, max_tokens=60, seed=1, n=3)
+    for choice in answer["choices"]:
+        tokens, offsets = choice["logprobs"]["tokens"], choice["logprobs"]["text_offset"]
+        assert tokens[:2] == ["bytes:\\xc3", "bytes:\\xa9"] and offsets[:7] == [0, 0, 1, 1, 1, 1, 2]
+        readable = [(t, o) for t, o in zip(tokens, offsets, strict=True) if not t.startswith(("bytes:", "<"))]
+        assert len(readable) > 10 and all(choice["text"].startswith(token, offset) for token, offset in readable)
+
+
 def test_scoring_a_prompt_draws_nothing(http: httpx2.Client, ids: list[int]) -> None:
     answer = complete(http, prompt=ids, echo=True, logprobs=1, max_tokens=0)
     choice = answer["choices"][0]

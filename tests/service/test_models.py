@@ -21,7 +21,8 @@ def test_every_served_name_is_listed_with_the_model_behind_it(pair_http: httpx2.
     assert listed["object"] == "list"
     roots = {model["id"]: (model["root"], model["max_model_len"]) for model in listed["data"]}
     demo = ("demo", 2048)
-    assert roots == {"demo": demo, "acme/demo": demo, "acme/demo mini": demo, ENCODER: (ENCODER, 512)}
+    expected = {"demo": demo, "acme/demo": demo, "acme/demo mini": demo, ENCODER: (ENCODER, 512)}
+    assert roots.items() >= expected.items()
 
 
 @pytest.mark.parametrize("name", ["demo", "acme/demo", "acme/demo mini", ENCODER])

@@ -187,7 +187,8 @@ class HostedModel:
             ids = self._llm.tokenize(rendered, add_special_tokens=False)
         else:
             ids = self._llm.tokenize(message.text or "", add_special_tokens=message.add_special_tokens)
-        self._outbox.put(boundary.TokenIds(message.id, ids, [self._llm.detokenize([i]) for i in ids], rendered))
+        texts = {token_id: self._llm.detokenize([token_id]) for token_id in set(ids)}
+        self._outbox.put(boundary.TokenIds(message.id, ids, [texts[token_id] for token_id in ids], rendered))
 
     def _detokenize(self, message: boundary.Detokenize) -> None:
         text = self._llm.detokenize(message.token_ids, skip_special_tokens=message.skip_special_tokens)

@@ -12,6 +12,7 @@ from aphrodite.service.openai.shapes import finite
 
 #: Characters that may lie between two tokens' texts (a space that a tokenizer drops, text that was held back).
 _GAP = 64
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 Candidates = list[TokenLogprob]
 
@@ -112,8 +113,9 @@ class ChoiceWriter:
         if self._num_logprobs is not None:
             self._places.show(echoed)
             choice.logprobs = Logprobs([], [], [], [])
+            first = _first_bytes(first_token, echoed, prompt or [])
             for candidates in prompt or ():
-                choice.logprobs.join(self._position(candidates) if candidates else self._first(first_token))
+                choice.logprobs.join(self._position(candidates) if candidates else self._first(first))
         return choice
 
     def add(self, token: Token) -> Choice:
@@ -134,11 +136,11 @@ class ChoiceWriter:
     def _position(self, candidates: Candidates) -> Logprobs:
         drawn = candidates[0]
         likely = sorted(candidates, key=lambda candidate: candidate.rank)[: self._num_logprobs]
-        top = {token_text(c): finite(c.logprob) for c in [*likely, drawn]}
-        return Logprobs([token_text(drawn)], [finite(drawn.logprob)], [top], [self._places.of(drawn.raw)])
+        top = {_shown(c.raw): finite(c.logprob) for c in [*likely, drawn]}
+        return Logprobs([_shown(drawn.raw)], [finite(drawn.logprob)], [top], [self._places.of(drawn.raw)])
 
-    def _first(self, text: str) -> Logprobs:
-        return Logprobs([text], [None], [None], [self._places.of(text.encode())])
+    def _first(self, raw: bytes) -> Logprobs:
+        return Logprobs([_shown(raw)], [None], [None], [self._places.of(raw)])
 
 
 class _Places:
@@ -154,6 +156,8 @@ class _Places:
 
     def of(self, raw: bytes) -> int:
         """Where a token with these bytes begins."""
+        # A broken character before this token shows now, as one replacement character in front of its own text.
+        own = self._breaks(raw)
         piece = self._decoder.decode(raw)
         rest = len(self._text) - self._end
         found = self._text.find(piece, self._end, self._end + _GAP + len(piece))
@@ -162,15 +166,32 @@ class _Places:
         if found < 0:
             return self._end
         self._end = min(found + len(piece), len(self._text))
-        return found
+        return found + own
+
+    def _breaks(self, raw: bytes) -> bool:
+        """Whether an incomplete character waits that these bytes do not go on with."""
+        waiting: bytes = self._decoder.getstate()[0]
+        try:
+            codecs.getincrementaldecoder("utf-8")("strict").decode(waiting + raw[:1])
+        except UnicodeDecodeError:
+            return bool(waiting)
+        return False
 
 
-def token_text(candidate: TokenLogprob) -> str:
+def _shown(raw: bytes) -> str:
     """A token's text; its bytes where it is only a part of a character."""
     try:
-        return candidate.raw.decode()
+        return raw.decode()
     except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in candidate.raw)
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
+
+
+def _first_bytes(text: str, echoed: str, prompt: list[Candidates | None]) -> bytes:
+    """Of the prompt's first token, which has no candidates to tell them: what the others leave of the prompt."""
+    if _REPLACEMENT not in text:
+        return text.encode()
+    data = echoed.encode()
+    return data[: len(data) - sum(len(candidates[0].raw) for candidates in prompt if candidates)]
 
 
 def prompt_logprobs(positions: list[Candidates | None], count: int) -> list[dict[str, PromptLogprob] | None]:
