@@ -85,6 +85,8 @@ async def render(call: Call) -> Any:
 def _message(request: GenerateRequest, call: Call) -> boundary.Generate:
     if (request.prompt is None) == (request.messages is None):
         raise bad_request("give either a prompt or messages", "prompt", "missing_required_parameter")
+    if request.messages == []:
+        raise bad_request("messages must be a list of at least one message, got []", "messages", "invalid_conversation")
     if request.template and request.messages is None:
         raise bad_request("template is for messages; this request has a prompt", "template", "invalid_value")
     params = given_fields(request) | {"max_tokens": request.max_tokens, "logprobs": request.logprobs}
