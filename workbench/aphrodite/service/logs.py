@@ -99,7 +99,8 @@ class BoundedLog(logging.StreamHandler[TextIO]):
             shutil.copyfile(file, older)
             older.chmod(0o600)
         except OSError:  # a full disk: emptying gives it room again
-            older.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                older.unlink()
         os.ftruncate(self.stream.fileno(), 0)
 
 
