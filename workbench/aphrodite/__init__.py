@@ -150,3 +150,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext aphrodite`."""
+    from aphrodite.magics.extension import AphroditeMagics
+
+    shell.register_magics(AphroditeMagics)

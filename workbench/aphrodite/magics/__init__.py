@@ -1,0 +1,1 @@
+"""`%load_ext aphrodite`: the magics."""

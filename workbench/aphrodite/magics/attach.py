@@ -1,0 +1,13 @@
+"""`%aphrodite attach`: use the service that runs on this machine."""
+
+from __future__ import annotations
+
+from aphrodite.magics.command import Command, no_arguments
+from aphrodite.magics.notebook import Notebook
+
+
+def run(notebook: Notebook, arguments: object) -> None:
+    print(f"attached to {notebook.connect().url}")
+
+
+COMMAND = Command("attach", "Use the service that runs on this machine.", no_arguments, run)

@@ -1,0 +1,24 @@
+"""`%aphrodite down`: end the service."""
+
+from __future__ import annotations
+
+import argparse
+
+from aphrodite.magics.command import Command
+from aphrodite.magics.notebook import Notebook
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, help="(default: 2242)")
+
+
+def run(notebook: Notebook, arguments: argparse.Namespace) -> None:
+    from aphrodite.service import daemon
+    from aphrodite.service.settings import DEFAULT_PORT
+
+    daemon.down(arguments.port or DEFAULT_PORT)
+    notebook.disconnect()
+    print("the service has ended; its memory is free")
+
+
+COMMAND = Command("down", "End the service; running requests finish first.", add_arguments, run)

@@ -1,0 +1,65 @@
+"""`%aphrodite` and `%%aphrodite`: words to a sub-command, a cell to a prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from traitlets import Unicode
+
+from aphrodite.magics import commands, prompt_cell
+from aphrodite.magics.command import Command
+from aphrodite.magics.errors import UsageError
+from aphrodite.magics.notebook import Notebook
+from aphrodite.magics.parser import HelpShown, Parser, nearest, words_of
+from aphrodite.magics.settings import KNOWN, Settings
+from aphrodite_engine.errors import AphroditeError
+
+
+@magics_class
+class AphroditeMagics(Magics):
+    """Talk to the Aphrodite service."""
+
+    url = Unicode("", help=KNOWN["url"][1]).tag(config=True)
+    model = Unicode("", help=KNOWN["model"][1]).tag(config=True)
+    preset = Unicode("", help=KNOWN["preset"][1]).tag(config=True)
+    display = Unicode("", help=KNOWN["display"][1]).tag(config=True)
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell=shell)
+        self.notebook = Notebook(shell.user_ns, Settings(self))
+
+    @no_var_expand
+    @line_cell_magic
+    def aphrodite(self, line: str, cell: str | None = None) -> Any:
+        """%aphrodite SUB-COMMAND [flags], or %%aphrodite [flags] with the prompt as the cell; --help explains."""
+        try:
+            return self._line(line) if cell is None else self._cell(line, cell)
+        except HelpShown:
+            return None
+        except AphroditeError as error:
+            # A user's mistake or a service that is not there: one line says it, a traceback would hide it.
+            raise UsageError(str(error)) from None
+
+    def _cell(self, line: str, cell: str) -> Any:
+        arguments = prompt_cell.parser().parse(words_of(line))
+        if not cell.strip():
+            raise UsageError("the cell is empty: write the prompt below %%aphrodite")
+        prompt_cell.run(self.notebook, arguments, cell)
+        return None  # it is on the screen already
+
+    def _line(self, line: str) -> Any:
+        words = words_of(line)
+        if not words or words[0] in ("-h", "--help"):
+            words = ["help", *words[1:]]
+        command = _find(words[0])
+        parser = Parser(f"%aphrodite {command.name}", command.summary)
+        command.add_arguments(parser)
+        return command.run(self.notebook, parser.parse(words[1:]))
+
+
+def _find(name: str) -> Command:
+    known = commands.names()
+    if name not in known:
+        raise UsageError(f"no such sub-command {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+    return commands.find(name)

@@ -1,0 +1,22 @@
+"""`%aphrodite sleep`."""
+
+from __future__ import annotations
+
+import argparse
+
+from aphrodite.magics.command import Command
+from aphrodite.magics.notebook import Notebook
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", help="(default: the only one)")
+
+
+def run(notebook: Notebook, arguments: argparse.Namespace) -> None:
+    model = notebook.model(arguments.model)
+    notebook.client().sleep(model)
+    notebook.forget_model()
+    print(f"{model} is asleep; its memory is free")
+
+
+COMMAND = Command("sleep", "Give a model's memory back, keep its name.", add_arguments, run)
