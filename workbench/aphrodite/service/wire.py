@@ -24,10 +24,11 @@ def decode(data: bytes, kind: type[T]) -> tuple[T, list[str]]:
         ApiError: 400, naming the field, the value and what is allowed.
     """
     try:
-        value = _decoder(kind).decode(data)
-        names = _keys.decode(data)
-    except msgspec.ValidationError as error:
-        raise _named(error, data) from None
+        try:
+            value = _decoder(kind).decode(data)
+            names = _keys.decode(data)
+        except msgspec.ValidationError as error:  # what comes after the wrong value may not be JSON at all
+            raise _named(error, data) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         detail = "an empty body" if not data.strip() else str(error)
         raise bad_request(f"the body is not valid JSON: {detail}", code="invalid_json") from None
@@ -66,20 +67,24 @@ def _named(error: msgspec.ValidationError, data: bytes) -> ApiError:
     if missing:
         path = f"{path}.{missing[1]}"
         return bad_request(f"{path} is missing", path, "missing_required_parameter")
-    shown = _shown(_value_at(data, at["path"]))
+    shown = _shown(_raw_at(data, at["path"]))
     return bad_request(f"{path}={shown} is not allowed: {reason[0].lower()}{reason[1:]}", path, "invalid_value")
 
 
-def _value_at(data: bytes, path: str) -> Any:
-    value: Any = msgspec.json.decode(data)
+def _raw_at(data: bytes, path: str) -> bytes:
+    """What was written there. Nothing besides is decoded: it may be large, or hold numbers that no float is."""
+    raw = data
     for step in _STEP.finditer(path):
         try:
-            value = value[step["name"]] if step["name"] else value[int(step["index"])]
-        except (KeyError, IndexError, TypeError, ValueError):
-            return value
-    return value
+            if step["name"]:
+                raw = bytes(msgspec.json.decode(raw, type=dict[str, msgspec.Raw])[step["name"]])
+            else:
+                raw = bytes(msgspec.json.decode(raw, type=list[msgspec.Raw])[int(step["index"])])
+        except (KeyError, IndexError, ValueError):  # ValueError: "..." is any index, and what msgspec raises is one
+            return raw
+    return raw
 
 
-def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
+def _shown(raw: bytes) -> str:
+    text = " ".join(raw[: 4 * _SHOWN].decode(errors="replace").split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
