@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.structured_outputs import check_structured_outputs
 
 MAX_LOGPROBS = 20
 MAX_STOP_STRINGS = 64
 MAX_SEED = 2**63 - 1
-MAX_GRAMMAR_CHARACTERS = 1 << 16
 #: Smaller divisors would turn float32 logits into infinities.
 MIN_DIVISOR = 1e-6
 
@@ -22,15 +21,6 @@ DEFAULT_SAMPLER_ORDER: tuple[str, ...] = ("penalties", "temperature", "top_k", "
 
 #: How the hidden states of a text become its vector.
 Pooling = Literal["mean", "cls", "last"]
-
-#: What structured_outputs may be: the types of each kind, and in words.
-STRUCTURED_OUTPUTS: dict[str, tuple[tuple[type, ...], str]] = {
-    "json": ((Mapping, str), "a JSON schema: an object, or its text"),
-    "regex": ((str,), "a regular expression that the whole text matches"),
-    "choice": ((list, tuple), "a list of at least one string"),
-    "grammar": ((str,), "a grammar as text, in Lark's syntax or GBNF"),
-    "json_object": ((bool,), "true"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +54,7 @@ class SamplingParams:
         temperature_last: run temperature after the truncating steps.
         structured_outputs: what the text must look like, one of {"json": schema}, {"regex": ...}, {"choice": [...]},
             {"grammar": Lark or GBNF}, {"json_object": true}. It comes before all steps; once complete, the text ends.
+            Beside it {"after": ["<think>", "</think>"]} lets a thought come first ("" where it has begun).
 
     Raises:
         ParameterError: naming the field, the value and what is allowed.
@@ -121,7 +112,7 @@ class SamplingParams:
         object.__setattr__(self, "allowed_token_ids", _allowed_ids(self.allowed_token_ids))
         object.__setattr__(self, "stop_token_ids", _ids("stop_token_ids", self.stop_token_ids))
         object.__setattr__(self, "stop_strings", _stop_strings(self.stop))
-        _structured_outputs(self.structured_outputs)
+        check_structured_outputs(self.structured_outputs)
         object.__setattr__(self, "sampler_order", _sampler_order(self.sampler_order, self.temperature_last))
 
     @classmethod
@@ -211,27 +202,6 @@ def _stop_strings(value: object) -> tuple[str, ...]:
         if not isinstance(string, str) or not string:
             raise ParameterError("stop", string, "stop strings are non-empty strings")
     return tuple(strings)
-
-
-def _structured_outputs(value: object) -> None:
-    """One of the five kinds, of the right type and size; whether it is a grammar shows when it is compiled."""
-    if value is None:
-        return
-    if not isinstance(value, Mapping) or len(value) != 1 or next(iter(value)) not in STRUCTURED_OUTPUTS:
-        raise ParameterError("structured_outputs", value, f"exactly one of {', '.join(STRUCTURED_OUTPUTS)}")
-    kind, asked = next(iter(value.items()))
-    name, (kinds, expected) = f"structured_outputs.{kind}", STRUCTURED_OUTPUTS[kind]
-    good = isinstance(asked, kinds) and (kind != "json_object" or asked is True)
-    if isinstance(asked, (list, tuple)):
-        good = good and bool(asked) and all(isinstance(text, str) for text in asked)
-    if not good:
-        raise ParameterError(name, asked, expected)
-    try:
-        size = len(asked if isinstance(asked, str) else json.dumps(asked, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ParameterError(name, asked, f"JSON ({error})") from None
-    if not 0 < size <= MAX_GRAMMAR_CHARACTERS:
-        raise ParameterError(name, asked, f"1 to {MAX_GRAMMAR_CHARACTERS:,} characters, not {size:,}")
 
 
 def _sampler_order(value: Sequence[str] | None, temperature_last: bool) -> tuple[str, ...]:

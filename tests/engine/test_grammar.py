@@ -145,6 +145,30 @@ def test_a_stop_string_ends_a_text_before_its_grammar_does(tiny: LLM) -> None:
     assert output.stop_reason == "b" and re.fullmatch("a*b", output.text)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"regex": "[0-9]{3}"},
+        {"json": {"type": "integer"}},
+        {"choice": ["yes"]},
+        {"grammar": 'root ::= "x" ("y" | "z")+'},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("closing", ["qk", "</s>"])
+@pytest.mark.parametrize("opening", ["", "<"])
+def test_a_thought_may_come_first(tiny: LLM, kind: dict[str, Any], opening: str, closing: str) -> None:
+    bias = {tiny.tokenize(char, add_special_tokens=False)[0]: 30.0 for char in "qk<"}
+    params = SamplingParams(
+        structured_outputs=kind | {"after": [opening, closing]}, seed=1, n=4, max_tokens=150, logit_bias=bias,
+        skip_special_tokens=False,
+    )  # fmt: skip
+    for output in tiny.generate([1], params)[0].outputs:
+        thought, _, answer = output.text.rpartition(closing)
+        if output.finish_reason == "stop" and answer:
+            assert follows(kind, answer.lstrip()) and thought.startswith(opening)
+
+
 def test_a_complete_text_ends_at_once_and_needs_no_eos(tiny: LLM) -> None:
     params = SamplingParams(structured_outputs={"choice": ["abc"]}, max_tokens=3)
     output = tiny.generate([1], params)[0].outputs[0]
@@ -246,6 +270,9 @@ def _collect(output: CompletionOutput, event: Any) -> None:
         ({"choice": ["a", 1]}, "structured_outputs.choice"),
         ({"choice": "ab"}, "structured_outputs.choice"),
         ({"json_object": False}, "structured_outputs.json_object"),
+        ({"after": ["", "b"]}, "structured_outputs"),
+        ({"regex": "a", "after": "</think>"}, "structured_outputs.after"),
+        ({"regex": "a", "after": ["<think>", ""]}, "structured_outputs.after"),
         ({"json": [1]}, "structured_outputs.json"),
         ({"json": True}, "structured_outputs.json"),
         ({"json": {"enum": [float("nan")]}}, "structured_outputs.json"),

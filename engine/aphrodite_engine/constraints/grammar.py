@@ -5,7 +5,6 @@ A grammar is compiled once, where a request is admitted; each sequence walks thr
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import weakref
@@ -18,9 +17,9 @@ import numpy as np
 
 from aphrodite_engine.constraints.trial import Trial
 from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.structured_outputs import FIELD, Source, kind_of, source_of
 from aphrodite_engine.tokenizer import Tokenizer
 
-FIELD = "structured_outputs"
 #: Compiled grammars that are kept, by count and by estimated bytes.
 MAX_CACHED = 128
 MAX_CACHED_BYTES = 128 << 20
@@ -102,7 +101,7 @@ class Grammars:
         self._lock = threading.Lock()
         self._vocabulary: Any = None
         self._trial: Trial | None = None
-        self._kept: OrderedDict[tuple[str, str], Grammar] = OrderedDict()
+        self._kept: OrderedDict[Source, Grammar] = OrderedDict()
         self._kept_bytes = 0
 
     def compiled(self, asked: Mapping[str, Any]) -> Grammar:
@@ -162,7 +161,7 @@ class Grammars:
         words = -(-vocabulary.tokenizer.vocab_size // 32)
         return Grammar(matcher, threading.Lock(), vocabulary.end_id, self._eos, words)
 
-    def _keep(self, source: tuple[str, str], grammar: Grammar) -> Grammar:
+    def _keep(self, source: Source, grammar: Grammar) -> Grammar:
         with self._lock:
             if source not in self._kept:
                 self._kept_bytes += _estimated_bytes(source)
@@ -173,18 +172,10 @@ class Grammars:
         return grammar
 
 
-def source_of(asked: Mapping[str, Any]) -> tuple[str, str]:
-    """Kind and text of checked structured outputs: equal sources are equal grammars."""
-    kind, value = next(iter(asked.items()))
-    if kind == "json_object":
-        return "json", '{"type": "object"}'
-    return kind, value if isinstance(value, str) else json.dumps(value)
-
-
 def _refused(asked: Mapping[str, Any], problem: str) -> ParameterError:
-    kind = next(iter(asked))
+    kind = kind_of(asked)
     return ParameterError(f"{FIELD}.{kind}", asked[kind], problem)
 
 
-def _estimated_bytes(source: tuple[str, str]) -> int:
+def _estimated_bytes(source: Source) -> int:
     return _BASE_BYTES + _BYTES_PER_CHARACTER * len(source[1])

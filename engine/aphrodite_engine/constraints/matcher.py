@@ -9,7 +9,9 @@ import json
 import random
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, grammar_from
 from tokenizers import AddedToken
@@ -39,10 +41,12 @@ class Vocabulary:
 
     Attributes:
         end_id: the bit of a mask that says that the text may end; no token of the model.
+        special_ids: of special tokens by their text, which no string or regex of a grammar matches.
     """
 
     tokenizer: LLTokenizer
     end_id: int
+    special_ids: Mapping[str, int]
 
     @classmethod
     def of(cls, tokenizer_json: str, vocab_size: int) -> Vocabulary:
@@ -59,7 +63,8 @@ class Vocabulary:
             tokenizer = LLTokenizer(rust.to_str(), n_vocab=max(vocab_size, end_id + 1), eos_token=end_id)
         except ValueError as error:
             raise GrammarRefused(str(error)) from error
-        return cls(tokenizer, end_id)
+        added = rust.get_added_tokens_decoder().items()
+        return cls(tokenizer, end_id, {token.content: token_id for token_id, token in added if token.special})
 
 
 def translated(kind: str, text: str) -> str:
@@ -100,8 +105,31 @@ def reason(matcher: LLMatcher) -> str:
     return " ".join(" ".join(line for line in lines if not _EXCERPT.match(line)).split())[:300]
 
 
-def tried(vocabulary: Vocabulary, kind: str, text: str) -> str:
+def after_a_thought(vocabulary: Vocabulary, grammar: str, opening: str, closing: str) -> str:
+    """The grammar, behind free text from `opening` to `closing`: one that may be missing or, where `opening` is empty,
+    one that has begun."""
+    is_lark = not grammar.lstrip().startswith("{")
+    grammars: list[dict[str, Any]] = [{"lark_grammar": grammar}] if is_lark else json.loads(grammar)["grammars"]
+    grammars[0]["name"] = "answer"
+    special = vocabulary.special_ids
+    lead = "thought" if not opening else f"({_literal(special, opening)} thought)?"
+    if closing in special:
+        thought = f"thought: /(?s:.*)/ <[{special[closing]}]>"
+    else:
+        thought = f"thought[suffix={json.dumps(closing)}]: /(?s:.*)/"
+    lark = f"start: {lead} BLANKS? @answer\n{thought}\nBLANKS: /[ \\n]{{1,4}}/"
+    return json.dumps({"grammars": [{"name": "reply", "lark_grammar": lark}, *grammars]})
+
+
+def _literal(special: Mapping[str, int], text: str) -> str:
+    return f"<[{special[text]}]>" if text in special else json.dumps(text)
+
+
+def tried(vocabulary: Vocabulary, kind: str, text: str, after: Sequence[str]) -> str:
     """The translated grammar, once a random text has been written with it.
+
+    Args:
+        after: () or (opening, closing) of a thought.
 
     Raises:
         GrammarRefused: also when it is too slow, or finds no text.
@@ -120,7 +148,7 @@ def tried(vocabulary: Vocabulary, kind: str, text: str) -> str:
             break
         if not matcher.consume_token(_any_of(mask, dice, vocabulary.end_id)):
             raise GrammarRefused(reason(matcher) or "it allows no text")
-    return grammar
+    return after_a_thought(vocabulary, grammar, *after) if after else grammar
 
 
 def _any_of(mask: bytes, dice: random.Random, end_id: int) -> int:

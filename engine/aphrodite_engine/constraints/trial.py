@@ -33,10 +33,10 @@ class Trial:
         self._lock = threading.Lock()
         self._closed = False
 
-    def run(self, kind: str, text: str) -> tuple[str, str | None]:
-        """The grammar translated, or "" and what is wrong with it. One at a time; takes TRIAL_SECONDS at most."""
+    def run(self, kind: str, text: str, *after: str) -> tuple[str, str | None]:
+        """The grammar translated (matcher.tried), or "" and what is wrong with it. One at a time, bounded in time."""
         with self._lock:
-            answer = None if self._closed else self._ask(_line({"kind": kind, "text": text}))
+            answer = None if self._closed else self._ask(_line({"kind": kind, "text": text, "after": after}))
             if self._closed:
                 return "", "the engine was closed"
             if answer is None:
@@ -97,7 +97,7 @@ def _line(value: object) -> str:
 def _main() -> None:
     """The process: a vocabulary on the first line, then a grammar on each; an answer on each line back."""
     _be_modest()
-    from aphrodite_engine.constraints.matcher import GrammarRefused, Vocabulary, tried
+    from aphrodite_engine.constraints.matcher import Vocabulary, tried
 
     opening = json.loads(sys.stdin.readline())
     vocabulary = Vocabulary.of(opening["tokenizer"], opening["vocab_size"])
@@ -109,9 +109,9 @@ def _main() -> None:
         # A watchdog of C, which no library can keep from running: it ends the process.
         faulthandler.dump_traceback_later(TRIAL_SECONDS, exit=True, file=nowhere)
         try:
-            answer = {"grammar": tried(vocabulary, asked["kind"], asked["text"])}
-        except GrammarRefused as error:
-            answer = {"problem": str(error)}
+            answer = {"grammar": tried(vocabulary, asked["kind"], asked["text"], asked["after"])}
+        except Exception as error:  # the process's outermost frame: whatever a grammar does wrong is its answer
+            answer = {"problem": str(error) or type(error).__name__}
         faulthandler.cancel_dump_traceback_later()
         sys.stdout.write(_line(answer))
         sys.stdout.flush()
