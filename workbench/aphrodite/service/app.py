@@ -8,28 +8,50 @@ from collections.abc import Iterable, Sequence
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from aphrodite.service import admin, health
-from aphrodite.service.access import User
+from aphrodite.service import admin, generate, health, rerank, score, scrape, tokenization
+from aphrodite.service.access import Access
+from aphrodite.service.access import routes as access
+from aphrodite.service.access.exposure import rules
+from aphrodite.service.access.gate import Gate
 from aphrodite.service.endpoint import Endpoint, application
 from aphrodite.service.errors import ApiError
 from aphrodite.service.middleware import RequestId, Timing
-from aphrodite.service.openai import chat, models
+from aphrodite.service.openai import batches, chat, completions, conversations, embeddings, files, models, responses
 from aphrodite.service.replies import error_reply
 from aphrodite.service.service import Service
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *chat.ENDPOINTS,
+    *completions.ENDPOINTS,
+    *embeddings.ENDPOINTS,
+    *rerank.ENDPOINTS,
+    *score.ENDPOINTS,
+    *tokenization.ENDPOINTS,
     *models.ENDPOINTS,
+    *responses.ENDPOINTS,
+    *conversations.ENDPOINTS,
+    *files.ENDPOINTS,
+    *batches.ENDPOINTS,
+    *generate.ENDPOINTS,
     *health.ENDPOINTS,
+    *scrape.ENDPOINTS,
     *admin.ENDPOINTS,
+    *access.ENDPOINTS,
 )
 
 
 def build(service: Service, endpoints: Sequence[Endpoint] = ENDPOINTS) -> ASGIApp:
     """Everything from the socket's edge inwards."""
     routes = [_Paths(path, same, service) for path, same in _by_path(endpoints).items()]
+    open_paths = {endpoint.path for endpoint in endpoints if endpoint.access is Access.OPEN}
     router = Router([Route(r.path, r) for r in routes], redirect_slashes=False, default=_not_found)
-    return RequestId(Timing(_Identify(router)))
+    return RequestId(
+        Timing(
+            Gate(router, service.accounts, rules(service.settings, open_paths)),
+            service.metrics,
+            [endpoint.path for endpoint in endpoints],
+        )
+    )
 
 
 class _Paths:
@@ -51,19 +73,6 @@ class _Paths:
             )  # fmt: skip
             app = error_reply(error)
         await app(scope, receive, send)
-
-
-class _Identify:
-    """Who calls; refuses who may not."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            return
-        scope["user"] = User(is_admin=True)
-        await self.app(scope, receive, send)
 
 
 def _by_path(endpoints: Iterable[Endpoint]) -> dict[str, list[Endpoint]]:
