@@ -80,7 +80,7 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS.keys())
 def test_a_prompt_gives_the_same_bits(here: LocalSession, client: Client, sampling: dict[str, Any]) -> None:
-    fields = {"max_tokens": 12} | sampling
+    fields: dict[str, Any] = {"max_tokens": 12} | sampling
     (local,) = here.generate("Once upon a time", **fields)
     (remote,) = client.generate("Once upon a time", **fields)
     assert said(remote) == said(local)
@@ -89,7 +89,7 @@ def test_a_prompt_gives_the_same_bits(here: LocalSession, client: Client, sampli
 
 @pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS.keys())
 def test_a_stream_has_the_same_bits(here: LocalSession, client: Client, sampling: dict[str, Any]) -> None:
-    fields = {"max_tokens": 12} | sampling
+    fields: dict[str, Any] = {"max_tokens": 12} | sampling
     local, remote = list(here.stream(STORY, **fields)), list(client.stream(STORY, **fields))
     by_sequence: Callable[[TokenEvent], int] = lambda event: event.index  # noqa: E731 (n sequences may mix)
     assert list(map(said, sorted(remote, key=by_sequence))) == list(map(said, sorted(local, key=by_sequence)))
@@ -103,7 +103,12 @@ def test_an_impossible_token_crosses_http_as_null() -> None:
 
 
 def test_a_conversation_gives_the_same_bits(here: LocalSession, client: Client) -> None:
-    for fields in ({"seed": 1}, {"seed": 2, "tools": [WEATHER]}, {"seed": 3, "add_generation_prompt": False}):
+    asked: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"seed": 2, "tools": [WEATHER]},
+        {"seed": 3, "add_generation_prompt": False},
+    ]
+    for fields in asked:
         assert said(client.chat(STORY, max_tokens=12, **fields)[0]) == said(
             here.chat(STORY, max_tokens=12, **fields)[0]
         )
@@ -144,7 +149,8 @@ def test_async_twins_have_the_same_bits(here: LocalSession, client: Client) -> N
 
 def test_vectors_have_the_same_bits(here: LocalSession, client: Client) -> None:
     texts: list[Any] = ["a fox", [0, 789, 954], "a hen 🐔"]
-    for options in ({}, {"normalize": False}, {"pooling": "mean"}):
+    asked: list[dict[str, Any]] = [{}, {"normalize": False}, {"pooling": "mean"}]
+    for options in asked:
         local, remote = here.embed(texts, **options), client.embed(texts, **options)
         assert remote.dtype == local.dtype == np.float32 and remote.tobytes() == local.tobytes()
     assert client.score("a fox", texts) == here.score("a fox", texts)
