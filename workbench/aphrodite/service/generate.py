@@ -17,9 +17,10 @@ from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.engine_process import EngineFailure, Generation
 from aphrodite.service.errors import bad_request, from_problem
 from aphrodite.service.model_choice import chosen_model
-from aphrodite.service.openai.sampling import SamplingFields, TokenId, checked, given_fields
+from aphrodite.service.openai.sampling import SamplingFields, TokenId, checked, given_fields, told
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 from aphrodite.service.template_arguments import template_arguments
+from aphrodite_engine.params import MAX_LOGPROBS
 
 #: As SamplingParams has it; OpenAI's routes stop at 2.
 MAX_TEMPERATURE = 100.0
@@ -44,7 +45,8 @@ class GenerateRequest(SamplingFields, kw_only=True):
     prompt: str | list[TokenId] | None = None
     messages: list[dict[str, Any]] | None = None
     template: dict[str, Any] = msgspec.field(default_factory=dict)
-    logprobs: int | None = None
+    temperature: Annotated[float, told(minimum=0, maximum=MAX_TEMPERATURE)] | None = None
+    logprobs: Annotated[int, told(minimum=0, maximum=MAX_LOGPROBS)] | None = None
     stream: bool = False
     priority: Priority = 0
     cache_salt: Salt = ""

@@ -53,7 +53,7 @@ async def version(call: Call) -> Reply:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/health", health, "200 when it can take work, 503 otherwise.", answer=Health, access=Access.OPEN,
-             tag="Service"),
+    Endpoint("GET", "/health", health, "200 when it can take work, 503 otherwise.", answer=Health,
+             also={503: Health}, access=Access.OPEN, tag="Service"),
     Endpoint("GET", "/version", version, "Version of the service.", answer=Version, tag="Service"),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.errors import ApiError, bad_request
 from aphrodite.service.openai.batches_runner import URLS
 from aphrodite.service.openai.metadata import checked_metadata
-from aphrodite.service.openai.pages import Page, not_found, page_reply, page_request
+from aphrodite.service.openai.pages import Page, PageQuery, not_found, page_reply, page_request
 from aphrodite.service.replies import Reply, json_reply
 from aphrodite.service.storage.batches import (
     MAX_UNFINISHED,
@@ -163,7 +163,8 @@ def batch_object(stored: StoredBatch) -> Batch:
 ENDPOINTS = (
     Endpoint("POST", "/v1/batches", create, "Answer the lines of a file in the background.", request=BatchRequest,
              answer=Batch, tag="Batches"),
-    Endpoint("GET", "/v1/batches", list_batches, "The caller's batches.", answer=Page, tag="Batches"),
+    Endpoint("GET", "/v1/batches", list_batches, "The caller's batches.", query=PageQuery, answer=Page[Batch],
+             tag="Batches"),
     Endpoint("GET", "/v1/batches/{batch_id}", get, "One batch.", answer=Batch, tag="Batches"),
     Endpoint("POST", "/v1/batches/{batch_id}/cancel", cancel, "Answer no more of its lines.", answer=Batch,
              tag="Batches"),

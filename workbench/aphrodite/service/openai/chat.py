@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET
@@ -37,7 +37,7 @@ from aphrodite.service.openai.conversation import (
     ToolCallStarted,
     Turn,
 )
-from aphrodite.service.openai.sampling import SamplingFields, checked, given_fields
+from aphrodite.service.openai.sampling import SamplingFields, checked, given_fields, told
 from aphrodite.service.openai.shapes import ChoiceLogprobs, Usage, content_logprob
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 
@@ -53,11 +53,11 @@ class ChatRequest(SamplingFields, kw_only=True):
 
     model: str
     messages: list[dict[str, Any]]
-    max_completion_tokens: int | None = None
+    max_completion_tokens: Annotated[int, told(minimum=1, maximum=2**31 - 1)] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Annotated[int, told(minimum=0, maximum=20)] | None = None
     add_generation_prompt: bool = True
     chat_template_kwargs: dict[str, Any] | None = None
     return_token_ids: bool = False

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from aphrodite.service.openai.prompts import Prompt, Prompts, listed, refuse_unsupported, refused
-from aphrodite.service.openai.sampling import SamplingFields, checked, given_fields
+from aphrodite.service.openai.sampling import SamplingFields, checked, given_fields, told
 from aphrodite.service.openai.shapes import StreamOptions
 
 MAX_PROMPTS = 1024
@@ -30,6 +30,7 @@ class CompletionRequest(SamplingFields, kw_only=True):
 
     model: str
     prompt: Prompts
+    max_tokens: Annotated[int, told(minimum=0, maximum=2**31 - 1)] | None = None
     best_of: Annotated[int, Meta(ge=1, le=256)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None

@@ -10,7 +10,7 @@ from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.errors import bad_request
 from aphrodite.service.openai.metadata import checked_metadata
-from aphrodite.service.openai.pages import Deleted, Page, not_found, page_reply, page_request
+from aphrodite.service.openai.pages import Deleted, Page, PageQuery, not_found, page_reply, page_request
 from aphrodite.service.openai.responses_items import checked_items
 from aphrodite.service.replies import Reply, json_reply
 from aphrodite.service.storage.conversations import StoredConversation
@@ -122,8 +122,10 @@ def _reply(stored: StoredConversation) -> Reply:
 _PATH = "/v1/conversations/{conversation_id}"
 
 
-def _endpoint(method: Any, path: str, handle: Any, summary: str, request: Any, answer: Any) -> Endpoint:
-    return Endpoint(method, path, handle, summary, request, answer, tag="Conversations")
+def _endpoint(
+    method: Any, path: str, handle: Any, summary: str, request: Any, answer: Any, query: Any = None
+) -> Endpoint:
+    return Endpoint(method, path, handle, summary, request, answer, query=query, tag="Conversations")
 
 
 ENDPOINTS = (
@@ -131,8 +133,8 @@ ENDPOINTS = (
     _endpoint("GET", _PATH, get, "A conversation.", None, Conversation),
     _endpoint("POST", _PATH, update, "Change its labels.", ConversationUpdate, Conversation),
     _endpoint("DELETE", _PATH, delete, "Forget it with everything said in it.", None, Deleted),
-    _endpoint("POST", _PATH + "/items", add_items, "Add items.", ItemsRequest, Page),
-    _endpoint("GET", _PATH + "/items", list_items, "Its items.", None, Page),
+    _endpoint("POST", _PATH + "/items", add_items, "Add items.", ItemsRequest, Page[dict[str, Any]]),
+    _endpoint("GET", _PATH + "/items", list_items, "Its items.", None, Page[dict[str, Any]], PageQuery),
     _endpoint("GET", _PATH + "/items/{item_id}", get_item, "One item.", None, dict[str, Any]),
     _endpoint("DELETE", _PATH + "/items/{item_id}", delete_item, "Forget one item.", None, Conversation),
 )

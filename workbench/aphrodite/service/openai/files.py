@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import BinaryIO
+from typing import Annotated, BinaryIO, Literal, get_args
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from starlette.types import Receive, Scope, Send
 
 from aphrodite.service.call import Call
@@ -17,7 +18,9 @@ from aphrodite.service.openai.pages import Deleted, Page, not_found, page_reply,
 from aphrodite.service.replies import Reply, encoded_headers, json_reply
 from aphrodite.service.storage.files import StoredFile, on_disk
 
-PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
+Purpose = Literal["assistants", "batch", "evals", "fine-tune", "user_data", "vision"]
+PURPOSES = get_args(Purpose)
+MAX_LISTED = 10_000
 _MAX_NAME = 255
 _PIECE_BYTES = 2**18
 
@@ -34,6 +37,22 @@ class File(msgspec.Struct):
     status: str = "processed"
     expires_at: None = None
     status_details: None = None
+
+
+class FileForm(msgspec.Struct):
+    """The parts of an upload, as they are documented; receive_upload reads them."""
+
+    file: Annotated[str, Meta(extra_json_schema={"contentMediaType": "application/octet-stream"})]
+    purpose: Purpose
+
+
+class FilesQuery(msgspec.Struct):
+    """How the list is asked for, as it is documented."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = MAX_LISTED
+    order: Literal["asc", "desc"] = "desc"
+    after: str | UnsetType = UNSET
+    purpose: str | UnsetType = UNSET
 
 
 async def create(call: Call) -> Reply:
@@ -75,7 +94,7 @@ def _checked_name(filename: str) -> str:
 
 
 async def list_files(call: Call) -> Reply:
-    page = page_request(call, default=10_000, largest=10_000)
+    page = page_request(call, default=MAX_LISTED, largest=MAX_LISTED)
     found = await call.service.storage.files.page(call.user.tenant, call.query.get("purpose"), page)
     if found is None:
         raise not_found("file", page.after or "", "after")
@@ -142,9 +161,9 @@ class FileReply:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/v1/files", create, "Store a file (multipart/form-data: file, purpose).", answer=File,
+    Endpoint("POST", "/v1/files", create, "Store a file.", form=FileForm, answer=File, tag="Files"),
+    Endpoint("GET", "/v1/files", list_files, "The caller's files.", query=FilesQuery, answer=Page[File],
              tag="Files"),
-    Endpoint("GET", "/v1/files", list_files, "The caller's files.", answer=Page, tag="Files"),
     Endpoint("GET", "/v1/files/{file_id}", get, "What is known of a file.", answer=File, tag="Files"),
     Endpoint("GET", "/v1/files/{file_id}/content", content, "The bytes of a file.",
              answer_type="application/octet-stream", tag="Files"),

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from aphrodite.service.call import Call
 from aphrodite.service.errors import ApiError, bad_request
 from aphrodite.service.replies import Reply, json_reply
 from aphrodite.service.storage.pages import PageRequest
 
+T = TypeVar("T")
 
-class Page(msgspec.Struct):
+
+class Page(msgspec.Struct, Generic[T]):
     """A piece of a list; the next one begins after `last_id`."""
 
-    data: list[Any]
+    data: list[T]
     first_id: str | None
     last_id: str | None
     has_more: bool
     object: str = "list"
+
+
+class PageQuery(msgspec.Struct):
+    """How a list is asked for, as it is documented; page_request reads it."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    order: Literal["asc", "desc"] = "desc"
+    after: str | UnsetType = UNSET
 
 
 class Deleted(msgspec.Struct):

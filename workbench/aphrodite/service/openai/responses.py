@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from starlette.types import Message
 
 from aphrodite.service.background import Job
@@ -15,7 +17,7 @@ from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.errors import bad_request
 from aphrodite.service.openai.conversation import Answer, Turn, start
 from aphrodite.service.openai.metadata import checked_metadata
-from aphrodite.service.openai.pages import Deleted, Page, not_found, page_reply, page_request
+from aphrodite.service.openai.pages import Deleted, Page, PageQuery, not_found, page_reply, page_request
 from aphrodite.service.openai.responses_history import earlier_items
 from aphrodite.service.openai.responses_items import checked_items, new_id
 from aphrodite.service.openai.responses_request import check_settings, echoed_tools, sampling_of, turn_of
@@ -111,6 +113,18 @@ def _response(request: ResponseRequest, asked: Asked, turn: Turn, answer: Answer
     )
 
 
+class ResponseQuery(msgspec.Struct):
+    """How a response is asked for, as it is documented.
+
+    Attributes:
+        stream: the events of one that still runs.
+        starting_after: sequence_number of the last event that was seen.
+    """
+
+    stream: bool = False
+    starting_after: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+
+
 async def get(call: Call) -> Any:
     stored = await _found(call)
     if call.query.get("stream") != "true":
@@ -175,11 +189,11 @@ async def _found(call: Call) -> StoredResponse:
 ENDPOINTS = (
     Endpoint("POST", "/v1/responses", create, "Answer, whole, as a stream, or in the background.",
              request=ResponseRequest, answer=Response, events=ResponseEvent, is_work=True, tag="Responses"),
-    Endpoint("GET", "/v1/responses/{response_id}", get, "A stored response.", answer=Response, events=ResponseEvent,
-             tag="Responses"),
+    Endpoint("GET", "/v1/responses/{response_id}", get, "A stored response.", query=ResponseQuery,
+             answer=Response, events=ResponseEvent, tag="Responses"),
     Endpoint("DELETE", "/v1/responses/{response_id}", delete, "Forget a response.", answer=Deleted, tag="Responses"),
     Endpoint("POST", "/v1/responses/{response_id}/cancel", cancel, "End a background response.", answer=Response,
              tag="Responses"),
     Endpoint("GET", "/v1/responses/{response_id}/input_items", input_items, "The items that were new with it.",
-             answer=Page, tag="Responses"),
+             query=PageQuery, answer=Page[dict[str, Any]], tag="Responses"),
 )  # fmt: skip

@@ -81,31 +81,28 @@ class ReasoningText(msgspec.Struct):
     type: str = "reasoning_text"
 
 
-class MessageItem(msgspec.Struct):
+class MessageItem(msgspec.Struct, tag_field="type", tag="message"):
     id: str
     status: str = "in_progress"
-    type: str = "message"
     role: str = "assistant"
     content: list[OutputText] = []
 
 
-class ReasoningItem(msgspec.Struct):
+class ReasoningItem(msgspec.Struct, tag_field="type", tag="reasoning"):
     """What the model thought, in its own words: `summary` is always empty."""
 
     id: str
     status: str = "in_progress"
-    type: str = "reasoning"
     summary: list[Any] = []
     content: list[ReasoningText] = []
 
 
-class FunctionCallItem(msgspec.Struct):
+class FunctionCallItem(msgspec.Struct, tag_field="type", tag="function_call"):
     id: str
     call_id: str
     name: str
     arguments: str = ""
     status: str = "in_progress"
-    type: str = "function_call"
 
 
 OutputItem = MessageItem | ReasoningItem | FunctionCallItem

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from aphrodite.service.errors import bad_request
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.params import MAX_STOP_STRINGS, SamplingParams
+from aphrodite_engine.params import MAX_LOGPROBS, MAX_SEED, MAX_STOP_STRINGS, MIN_DIVISOR, SamplingParams
 
 MAX_TEMPERATURE = 2.0
 #: Lists are checked entry by entry while every other request waits, so they end somewhere.
@@ -23,32 +23,41 @@ MAX_SAMPLER_STEPS = 64
 TokenId = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
+
+def told(**keywords: Any) -> Meta:
+    """Keywords of JSON schema for the OpenAPI document, of what SamplingParams checks: its errors say it better."""
+    return Meta(extra_json_schema=keywords)
+
+
+_MOST_TOKENS = 2**31 - 1
+
+
 class SamplingFields(msgspec.Struct, kw_only=True):
     """Every field of the engine's SamplingParams that a request may carry; None is "not given".
 
     The ranges are those of SamplingParams, which checks them; OpenAI's own are narrower for temperature.
     """
 
-    n: int | None = None
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    n: Annotated[int, told(minimum=1, maximum=256)] | None = None
+    temperature: Annotated[float, told(minimum=0, maximum=MAX_TEMPERATURE)] | None = None
+    top_k: Annotated[int, told(minimum=-1, maximum=2**31 - 1)] | None = None
+    top_p: Annotated[float, told(exclusiveMinimum=0, maximum=1)] | None = None
+    min_p: Annotated[float, told(minimum=0, maximum=1)] | None = None
+    repetition_penalty: Annotated[float, told(minimum=MIN_DIVISOR, maximum=100)] | None = None
+    frequency_penalty: Annotated[float, told(minimum=-2, maximum=2)] | None = None
+    presence_penalty: Annotated[float, told(minimum=-2, maximum=2)] | None = None
     logit_bias: Annotated[dict[str, float], Meta(max_length=MAX_LOGIT_BIAS)] | None = None
     allowed_token_ids: Annotated[list[TokenId], Meta(max_length=MAX_ALLOWED_IDS)] | None = None
-    min_tokens: int | None = None
-    max_tokens: int | None = None
+    min_tokens: Annotated[int, told(minimum=0, maximum=_MOST_TOKENS)] | None = None
+    max_tokens: Annotated[int, told(minimum=1, maximum=_MOST_TOKENS)] | None = None
     stop: str | Annotated[list[str], Meta(max_length=MAX_STOP_STRINGS)] | None = None
     stop_token_ids: Annotated[list[TokenId], Meta(max_length=MAX_STOP_IDS)] | None = None
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
-    seed: int | None = None
-    prompt_logprobs: int | None = None
-    logprobs_mode: str | None = None
+    seed: Annotated[int, told(minimum=0, maximum=MAX_SEED)] | None = None
+    prompt_logprobs: Annotated[int, told(minimum=0, maximum=MAX_LOGPROBS)] | None = None
+    logprobs_mode: Annotated[str, told(enum=["raw", "processed"])] | None = None
     sampler_order: Annotated[list[str], Meta(max_length=MAX_SAMPLER_STEPS)] | None = None
     temperature_last: bool | None = None
     structured_outputs: dict[str, Any] | None = None
