@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +30,8 @@ _POLL_SECONDS = 0.05
 _ASK_SECONDS = 600.0
 _STATUS_SECONDS = 10.0
 _LOG_LINES_SHOWN = 5
+#: Where the service finds the socket to listen on; 0, 1 and 2 are taken.
+LISTENER_DESCRIPTOR = 3
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -110,7 +111,7 @@ def down(port: int, *, timeout: float = 60.0, now: bool = False) -> None:
                 f"the service (process {connection.pid}) has not ended after {timeout:.0f} s; `kill -9 "
                 f"{connection.pid}` ends it, its engines and every running request at once"
             )
-        _reap(connection.pid)
+        _has_ended(connection.pid)  # where it is our own child, its end is noticed only by asking
         time.sleep(_POLL_SECONDS)
 
 
@@ -160,20 +161,29 @@ def client(connection: Connection, timeout: float) -> http.client.HTTPConnection
 def _start(settings: ServiceSettings, deadline: float, report: Report | None) -> Started:
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         port = listener.getsockname()[1]
-        process = _spawn(msgspec.structs.replace(settings, port=port), listener)
+        pid = _spawn(msgspec.structs.replace(settings, port=port), listener)
     try:
         while True:
             connection = runtime.read_connection(port)
-            if process.poll() is not None:
-                raise ServiceError(_last_words(process, port))
+            if _has_ended(pid):
+                raise ServiceError(_last_words(port))
             status = _status(connection) if connection is not None else None
             if connection is not None and status is not None and not status["starting"]:
                 return Started(connection, is_new=True)
             _pause(status, deadline, report)
     except BaseException:
-        process.terminate()
-        process.wait()
+        if not _has_ended(pid):
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
         raise
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process that this very one has started is gone; it stays a zombie until this is asked."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except ChildProcessError:
+        return True
 
 
 def _status(connection: Connection) -> dict[str, Any] | None:
@@ -194,24 +204,30 @@ def _pause(status: Mapping[str, Any] | None, deadline: float, report: Report | N
     time.sleep(_POLL_SECONDS)
 
 
-def _spawn(settings: ServiceSettings, listener: socket.socket) -> subprocess.Popen[bytes]:
-    """A process of its own session, with its log as stdout and stderr; the settings go in over stdin."""
-    log = runtime.new_log(settings.port)
-    descriptor = listener.fileno()
+def _spawn(settings: ServiceSettings, listener: socket.socket) -> int:
+    """The pid of a process of its own session, with its log as stdout and stderr; the settings go in over stdin.
+
+    Not subprocess: a Popen that nobody waits for complains when it is collected, and this process is to outlive us.
+    """
+    log, (reading, writing) = runtime.new_log(settings.port), os.pipe()
+    places = {reading: 0, log: 1, listener.fileno(): LISTENER_DESCRIPTOR}
+    # -P: a file of the folder we happen to be in must not stand in for a module.
+    command = [sys.executable, "-P", "-m", "aphrodite.service", str(LISTENER_DESCRIPTOR)]
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "aphrodite.service", str(descriptor)], pass_fds=(descriptor,),
-            stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+        pid = os.posix_spawn(
+            sys.executable, command, os.environ, setsid=True, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            file_actions=[*((os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in places.items()),
+                          (os.POSIX_SPAWN_DUP2, 1, 2)],
         )  # fmt: skip
     finally:
         os.close(log)
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+        os.close(reading)
+    with contextlib.suppress(BrokenPipeError), open(writing, "wb") as pipe:
         pipe.write(msgspec.json.encode(settings))
-    return process
+    return pid
 
 
-def _last_words(process: subprocess.Popen[bytes], port: int) -> str:
+def _last_words(port: int) -> str:
     """Why the service ended before it was ready. A reason that it gave is all there is to know: its files go."""
     lines = runtime.log_file(port).read_text(errors="replace").splitlines()
     said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
@@ -219,10 +235,4 @@ def _last_words(process: subprocess.Popen[bytes], port: int) -> str:
         runtime.remove(port)
         return said[-1]
     tail = "\n".join(lines[-_LOG_LINES_SHOWN:])
-    return f"the service ended with status {process.returncode}; {runtime.log_file(port)} ends with:\n{tail}"
-
-
-def _reap(pid: int) -> None:
-    """A service that this very process started stays a zombie until somebody asks for its status."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    return f"the service ended before it was ready; {runtime.log_file(port)} ends with:\n{tail}"
