@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aphrodite.service.storage.database import Database
 
-_PAGE_BYTES = 4 * 2**20
+_PAGE_BYTES = 2**20
 _FORGOTTEN_AT_ONCE = 10_000
 
 
@@ -73,7 +73,7 @@ class BatchLines:
         await self._database.write(lambda connection: _put(connection, batch, results))
 
     async def results(self, batch: str, succeeded: bool, after: int) -> list[tuple[int, bytes]]:
-        """Numbers and texts of the next results behind line `after`, a few megabytes of them."""
+        """Numbers and texts of the next results behind line `after`, about a megabyte of them."""
 
         def work(connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
             cursor = connection.execute(

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import msgspec
@@ -76,7 +76,8 @@ class TooManyBatches(Exception):
     """The tenant has enough of them unfinished."""
 
 
-_COLUMNS = "id, tenant, owner, status, user, endpoint, input_file, created, expires, total, completed, failed, details"
+_NAMES = tuple(field.name for field in fields(StoredBatch))
+_COLUMNS = ", ".join(_NAMES)
 _STATES = ", ".join("?" * len(UNFINISHED))
 
 
@@ -218,10 +219,10 @@ def _insert(connection: sqlite3.Connection, batch: StoredBatch) -> None:
     ).fetchone()
     if count >= MAX_UNFINISHED:
         raise TooManyBatches
-    values = [getattr(batch, name.strip()) for name in _COLUMNS.split(",")]
-    values[-1] = msgspec.json.encode(batch.details)
+    values = [getattr(batch, name) for name in _NAMES[:-1]] + [msgspec.json.encode(batch.details)]
     connection.execute(f"INSERT INTO batches ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
 
 
 def _stored(row: tuple[Any, ...]) -> StoredBatch:
-    return StoredBatch(*row[:-1], msgspec.json.decode(row[-1], type=BatchDetails))
+    named = dict(zip(_NAMES, row, strict=True))
+    return StoredBatch(**{**named, "details": msgspec.json.decode(named["details"], type=BatchDetails)})

@@ -68,15 +68,19 @@ class Database:
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             self.instance.claim()
-            # Made first, so that it is never readable by others; its companions get the same mode from SQLite.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-            with _closed_on_error(connection):
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                _migrate(connection)
-            self._connection = connection
+            with self.instance.alone():  # SQLite does not wait its turn while a file becomes one with a log
+                self._connection = self._open()
         return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        # Made first, so that it is never readable by others; its companions get the same mode from SQLite.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+        with _closed_on_error(connection):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            _migrate(connection)
+        return connection
 
     def _forget_connection(self) -> None:
         if self._connection is not None:

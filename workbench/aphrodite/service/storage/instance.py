@@ -6,9 +6,11 @@ lets go of it however the process ends, so work whose lock is free was interrupt
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -38,6 +40,16 @@ class Instance:
             self._file(self.id).unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other instance is in here."""
+        descriptor = os.open(self._folder / "alone.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def is_alive(self, other: str) -> bool:
         """Whether the instance of that id still runs; what a dead one left is removed."""
