@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -67,8 +67,14 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(settings: ServiceSettings | None = None, **environment: str) -> Iterator[Running]:
-    """Start a service on a port of the system's choice; end it and everything it started."""
+def running(
+    settings: ServiceSettings | None = None, under: Sequence[str] = (), **environment: str
+) -> Iterator[Running]:
+    """Start a service on a port of the system's choice; end it and everything it started.
+
+    Args:
+        under: a command that runs the service, such as prlimit.
+    """
     settings = settings or ServiceSettings(models=(DEMO,))
     settings = msgspec.structs.replace(settings, port=settings.port if settings.port != 2242 else 0)
     home = Path(tempfile.mkdtemp(prefix="aph-"))  # short: Unix sockets have short paths
@@ -76,7 +82,7 @@ def running(settings: ServiceSettings | None = None, **environment: str) -> Iter
     (home / "run").mkdir()
     with open(home / "log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "aphrodite.service"], stdin=subprocess.PIPE, stdout=log, stderr=log,
+            [*under, sys.executable, "-m", "aphrodite.service"], stdin=subprocess.PIPE, stdout=log, stderr=log,
             env=os.environ | folders | environment, start_new_session=True,
         )  # fmt: skip
     assert process.stdin is not None

@@ -29,6 +29,7 @@ class Call:
     Attributes:
         request_id: the caller's or ours; in every log line and in the answer's headers.
         answer_headers: added to the answer.
+        is_inside: its work was let in and counts against the caller's limits.
     """
 
     service: Service
@@ -37,6 +38,7 @@ class Call:
     user: User
     request_id: str
     answer_headers: dict[str, str] = field(default_factory=dict)
+    is_inside: bool = False
 
     @property
     def headers(self) -> Headers:

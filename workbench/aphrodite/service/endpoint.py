@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,6 +13,7 @@ from aphrodite.service.access import Access, User
 from aphrodite.service.call import Call, ClientGone
 from aphrodite.service.engine_process import EngineFailure
 from aphrodite.service.errors import ApiError, from_problem, unavailable
+from aphrodite.service.once import once
 from aphrodite.service.replies import error_reply
 from aphrodite.service.service import Service
 
@@ -30,6 +31,10 @@ class Endpoint:
         request: structure of the JSON body, None where there is none.
         answer: structure of the JSON answer, None where it is something else (`answer_type`).
         events: structure of one event where the answer may be a stream.
+        query: structure of the query's parameters, as they are documented.
+        form: structure of a multipart/form-data body, as it is documented.
+        status: of a success.
+        also: structures of other answers that are no error objects, by status.
         is_work: refused while the service drains, and counted as in flight.
     """
 
@@ -40,6 +45,10 @@ class Endpoint:
     request: Any = None
     answer: Any = None
     events: Any = None
+    query: Any = None
+    form: Any = None
+    status: int = 200
+    also: Mapping[int, Any] = field(default_factory=dict)
     answer_type: str = "application/json"
     access: Access = Access.USER
     is_work: bool = False
@@ -59,6 +68,8 @@ def application(endpoint: Endpoint, service: Service) -> ASGIApp:
                 await reply(scope, receive, send)
         finally:
             service.in_flight -= endpoint.is_work
+            if call.is_inside:
+                service.door.leave(call.user)
 
     return run
 
@@ -68,7 +79,10 @@ async def _answer(endpoint: Endpoint, call: Call) -> Any:
         check_access(endpoint.access, call.user)
         if endpoint.is_work and call.service.draining:
             raise unavailable("the service is shutting down", "draining", 5)
-        return await endpoint.handle(call)
+        if endpoint.is_work:
+            call.service.door.enter(call.user)
+            call.is_inside = True
+        return await (endpoint.handle(call) if endpoint.request is None else once(call, endpoint.handle))
     except ClientGone:
         return None
     except ApiError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import enum
 import itertools
 import logging
@@ -80,7 +81,7 @@ class EngineProcess:
         self.progress: tuple[int, int] = (0, 0)
         self.restarts = 0
         self.problem: Problem | None = None
-        self._command = tuple(command) or (sys.executable, "-m", "aphrodite.service.worker")
+        self._command = tuple(command) or (sys.executable, "-P", "-m", "aphrodite.service.worker")
         self._directory, self._reserved, self._observer = directory, reserved, observer
         self._numbers = itertools.count(1)
         self._pending: dict[int, Generation | Question] = {}
@@ -119,7 +120,8 @@ class EngineProcess:
         loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.problem, self.progress = None, (0, 0)
         before, self.state = self.state, State.STARTING
-        self._supervision = asyncio.create_task(self._supervise(loaded))
+        # In a context of its own: what the log says later is not part of the request that loaded the model.
+        self._supervision = asyncio.create_task(self._supervise(loaded), context=contextvars.Context())
         try:
             await loaded
         except EngineFailure as failure:
@@ -268,7 +270,7 @@ class EngineProcess:
         child = self._able()
         message.id = next(self._numbers)
         observed = self._observer(self.settings.id, user, message)
-        generation = Generation(message.id, int(message.params.get("n", 1)), self._abort, observed)
+        generation = Generation(message.id, int(message.params.get("n", 1)), self._abort, observed, user)
         child.send(message)
         self._pending[message.id] = generation
         return generation

@@ -84,6 +84,8 @@ def from_problem(problem: Problem) -> ApiError:
         return unavailable("the engine stopped while this request ran; send it again", "engine_stopped")
     if problem.kind == "slow_reader":
         return ApiError(408, problem.message, code="slow_reader")
+    if problem.kind == "revoked":
+        return ApiError(401, problem.message, code="invalid_api_key")
     if problem.kind == "lost":
         return unavailable(problem.message, "engine_lost")
     return ApiError(500, problem.message, code="internal_error")

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from aphrodite.service.access import User
-from aphrodite.service.boundary import Admitted, Failed, FromEngine, Problem, Token, ToEngine
+from aphrodite.service.boundary import Admitted, Failed, FromEngine, Problem, ToEngine, Token
 
 #: Told everything that becomes of one request, in the event loop: it must be quick.
 Sink = Callable[[FromEngine | Token], None]
@@ -20,6 +20,7 @@ MAX_UNREAD_TOKENS = 4096
 _SLOW = Problem(
     "slow_reader", f"the answer was not read: {MAX_UNREAD_TOKENS} tokens were waiting, so the request was ended"
 )
+_REVOKED = Problem("revoked", "the key was revoked while this request ran")
 
 
 class EngineFailure(Exception):
@@ -33,8 +34,11 @@ class EngineFailure(Exception):
 class Generation:
     """A running generation: what the engine says about it, in order. One task reads it; any may abort it."""
 
-    def __init__(self, request_id: int, sequences: int, abort: Callable[[int], None], observed: Sink) -> None:
+    def __init__(
+        self, request_id: int, sequences: int, abort: Callable[[int], None], observed: Sink, user: User
+    ) -> None:
         self.id = request_id
+        self._user = user
         self._observed = observed
         self._unfinished = sequences
         self._abort = abort
@@ -82,7 +86,9 @@ class Generation:
         if isinstance(message, Token):
             self._unread.append(message)
             self._unfinished -= message.finish_reason is not None
-            if len(self._unread) > MAX_UNREAD_TOKENS and self._unfinished:
+            if self._user.meter.revoked and self._unfinished:
+                self._end_with(_REVOKED)
+            elif len(self._unread) > MAX_UNREAD_TOKENS and self._unfinished:
                 self._end_with(_SLOW)
         elif isinstance(message, Failed):
             self._problem = message.problem

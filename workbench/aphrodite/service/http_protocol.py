@@ -39,6 +39,7 @@ _FEWEST = 4
 _PIPELINED = 16
 #: Unsent bytes that the system holds for one connection, beside our own 64 KiB, before we wait for the client.
 _UNSENT_BYTES = 128 * 1024
+_UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _UNSENT_OPTION = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_QUICKACK") else None)
 
 
@@ -131,8 +132,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self._since = time.monotonic()
         try:
             self.parser.feed_data(data)  # type: ignore[union-attr]
-        except httptools.HttpParserUpgrade:  # not spoken here: the request is answered as if it had not asked
-            self._is_over = True
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(self._refusal or bad_request(f"not HTTP/1.1: {error}", code="invalid_http"))
         else:
@@ -146,6 +147,19 @@ class EdgeProtocol(HttpToolsProtocol):
         self._pending_bytes += size
         if self._pending_bytes > self._bounds.max_header_bytes:
             self._refuse(_headers_too_large(self._bounds))
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Nothing but HTTP/1.1 is spoken here: the request is read as if it had not asked, which it may (RFC 9110,
+        7.8). The parser has left its body alone, so another one reads it all again."""
+        if self.url[:1] != b"/":
+            return self._refuse(bad_request("the request's target must be a path", code="invalid_http"))
+        method = self.parser.get_method()  # type: ignore[union-attr]
+        version = self.parser.get_http_version().encode()  # type: ignore[union-attr]
+        lines = [method + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name not in _UPGRADE_HEADERS]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     # ---- the request
 
@@ -173,6 +187,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self._stop(_headers_too_large(self._bounds))
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():  # type: ignore[union-attr]
+            return
         if not self.url.startswith(b"/"):
             self._check_target()
         version = self.parser.get_http_version()  # type: ignore[union-attr]
@@ -209,6 +225,8 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():  # type: ignore[union-attr]
+            return
         super().on_message_complete()
         self._since = None
 

@@ -10,18 +10,28 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import uvicorn
 import uvloop
 
 from aphrodite import __version__
 from aphrodite.service import app, runtime
+from aphrodite.service.access import exposure
+from aphrodite.service.access.accounts import Accounts
+from aphrodite.service.access.door import Door
+from aphrodite.service.access.keys import KeyStoreError
+from aphrodite.service.access.metering import metered, told
 from aphrodite.service.errors import ApiError
+from aphrodite.service.http_protocol import Edge
 from aphrodite.service.listener import listen
+from aphrodite.service.metrics import Metrics
 from aphrodite.service.models import Models
+from aphrodite.service.openai.batches_runner import BatchRunner
+from aphrodite.service.prompt_log import prompts
 from aphrodite.service.service import Service
 from aphrodite.service.settings import ServiceSettings
+from aphrodite.service.storage.storage import Storage
 
 logger = logging.getLogger("aphrodite.server")
 
@@ -37,6 +47,7 @@ def run(settings: ServiceSettings, listener: socket.socket | None = None) -> int
     Raises:
         ServiceError: the address cannot be bound, or the runtime folder is not ours.
     """
+    exposure.check(settings)
     listener = listener or listen(settings.host, settings.port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, listener))
@@ -44,29 +55,53 @@ def run(settings: ServiceSettings, listener: socket.socket | None = None) -> int
 
 async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
     port = listener.getsockname()[1]
-    service = Service(settings, Models(_own_directory(port), settings.worker_command))
-    server = _server(service)
+    metrics = Metrics()
+    storage = Storage(runtime.data_directory())
+    admin_key = secrets.token_urlsafe(32)
+    accounts = Accounts(exposure.key_store(), admin_key)
+    door = Door(accounts, settings.queue_limit)
+    observers = (metrics.watch, metered, *((prompts,) if settings.log_prompts else ()))
+    models = Models(_own_directory(port), told(*observers), settings.worker_command)
+    service = Service(settings, models, metrics, storage, accounts, door)
+    batches = BatchRunner(service, app.ENDPOINTS)
+    edge = Edge(settings.edge)
+    server = _server(service, edge)
     ending = Ending()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     connection = runtime.Connection(
-        os.getpid(), runtime.start_ticks(os.getpid()), settings.host, port, secrets.token_urlsafe(32), __version__
+        os.getpid(), runtime.start_ticks(os.getpid()), settings.host, port, admin_key, __version__, settings.tls_cert
     )
+    watches = [asyncio.create_task(accounts.follow()), asyncio.create_task(edge.watch())]
     runtime.write_connection(connection)
     logger.info("listening on %s", connection.url)
-    loading = asyncio.create_task(_load(service))
+    loading = asyncio.create_task(_load(service, batches))
     try:
         code = await _until_told(loading, serving, ending)
     finally:
         service.draining = True
         loading.cancel()
         await asyncio.wait({loading})
+        await batches.stop()
         await _drain(service, ending)
+        await service.background.close()
         await service.models.close()
         server.should_exit = True
         await asyncio.wait({serving})
+        await _end(watches, accounts)
+        await storage.close()
         runtime.forget(port)
         logger.info("ended")
     return code
+
+
+async def _end(watches: Iterable[asyncio.Task[None]], accounts: Accounts) -> None:
+    for watch in watches:
+        watch.cancel()
+    await asyncio.gather(*watches, return_exceptions=True)
+    try:
+        await accounts.save()
+    except KeyStoreError as error:
+        logger.error("what was used in the last seconds is lost: %s", error)
 
 
 def _own_directory(port: int) -> runtime.Path:
@@ -92,7 +127,7 @@ async def _until_told(loading: asyncio.Task[bool], serving: asyncio.Task[None], 
         told.cancel()
 
 
-async def _load(service: Service) -> bool:
+async def _load(service: Service, batches: BatchRunner) -> bool:
     """Load the models named at the start, one after the other, so that each plans with what is really free."""
     for settings in service.settings.models:
         try:
@@ -104,6 +139,7 @@ async def _load(service: Service) -> bool:
         assert engine.facts is not None
         logger.info("%s is ready after %.1f s", settings.id, engine.facts.load_seconds)
     service.starting = False
+    batches.start()
     return True
 
 
@@ -140,17 +176,20 @@ async def _drain(service: Service, ending: Ending) -> None:
         logger.warning("%d requests are ended with an error", service.in_flight)
 
 
-def _server(service: Service) -> uvicorn.Server:
+def _server(service: Service, edge: Edge) -> uvicorn.Server:
     return _Server(
         uvicorn.Config(
             app.build(service),
             loop="none",
-            http="httptools",
+            http=edge.protocol,  # type: ignore[arg-type]
+            ws="none",
+            ssl_certfile=service.settings.tls_cert or None,
+            ssl_keyfile=service.settings.tls_key or None,
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
-            timeout_keep_alive=75,
+            timeout_keep_alive=service.settings.edge.keep_alive_seconds,
             timeout_graceful_shutdown=_GOODBYE_SECONDS,
             proxy_headers=False,
         )

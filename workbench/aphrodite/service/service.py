@@ -5,8 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from aphrodite.service.access.accounts import Accounts
+from aphrodite.service.access.door import Door
+from aphrodite.service.background import Background
+from aphrodite.service.idempotency import Repeats
+from aphrodite.service.metrics import Metrics
 from aphrodite.service.models import Models
 from aphrodite.service.settings import ServiceSettings
+from aphrodite.service.storage.storage import Storage
 
 
 @dataclass
@@ -14,6 +20,10 @@ class Service:
     """Handed down to every route; nothing of it is global.
 
     Attributes:
+        background: answers that go on after their callers have left.
+        accounts: who may come in.
+        door: lets their work in, or says when to come back.
+        repeats: answers of requests that may be sent again.
         starting: the models named at the start are not all loaded yet.
         draining: SIGTERM came: no new work.
         in_flight: requests being answered.
@@ -22,7 +32,13 @@ class Service:
 
     settings: ServiceSettings
     models: Models
+    metrics: Metrics
+    storage: Storage
+    accounts: Accounts
+    door: Door
     starting: bool = True
     draining: bool = False
     in_flight: int = 0
+    background: Background = field(default_factory=Background)
+    repeats: Repeats = field(default_factory=Repeats)
     started: float = field(default_factory=time.time)

@@ -58,6 +58,12 @@ class Accounts:
         stored, user = self._by_digest.get(wanted, (_NOBODY, None))
         return user if hmac.compare_digest(wanted, stored) else None
 
+    def named(self, name: str) -> User | None:
+        """Whose key is good and has this name, or is the owner."""
+        self.refresh()
+        good = (self.local, *(user for _, user in self._by_digest.values()))
+        return next((user for user in good if user.tenant == name.lower()), None)
+
     def users(self) -> Iterator[User]:
         """The owner and everybody whose key is good, or was when the service started."""
         yield self.local

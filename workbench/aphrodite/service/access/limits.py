@@ -59,14 +59,18 @@ class Bucket:
 
     def wait(self) -> float:
         """Seconds until one is there; 0 where it is."""
-        now = time.monotonic()
-        self._level = min(self._capacity, self._level + (now - self._filled) * self._per_second)
-        self._filled = now
+        self._refill()
         return max(0.0, (1 - self._level) / self._per_second)
 
     def take(self, count: int) -> None:
         """Take what has been used, even where it is not there."""
+        self._refill()
         self._level -= count
+
+    def _refill(self) -> None:
+        now = time.monotonic()
+        self._level = min(self._capacity, self._level + (now - self._filled) * self._per_second)
+        self._filled = now
 
 
 class Meter:
