@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import socket
+import sys
 import time
 from typing import Any
 
@@ -19,60 +20,23 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from aphrodite.service import open_files, wire
+from aphrodite.service import wire
+from aphrodite.service.edge import Edge
 from aphrodite.service.errors import ApiError, bad_request, unavailable
 from aphrodite.service.replies import error_reply
 from aphrodite.service.settings import EdgeSettings
 
 logger = logging.getLogger("aphrodite.http")
 
-_SWEEP_SECONDS = 0.5
 #: Of a body that nobody reads any more: so much is taken in and thrown away, so that the client reads the answer.
 _DISCARDED_BYTES = 2**20
 _DISCARD_SECONDS = 5.0
-#: Open files that are not connections: engine processes, stores, logs, the event loop's own.
-_SPARE_FILES = 24
-#: Connections over the bound that are told so; still further ones are closed without a word.
-_TOLD = 8
-_FEWEST = 4
 #: Requests that a client may send before it has read the first answer; a connection that sends more is closed.
 _PIPELINED = 16
 #: Unsent bytes that the system holds for one connection, beside our own 64 KiB, before we wait for the client.
 _UNSENT_BYTES = 128 * 1024
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
-_UNSENT_OPTION = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_QUICKACK") else None)
-
-
-class Edge:
-    """What the connections of one service share.
-
-    Attributes:
-        most: connections at once.
-    """
-
-    def __init__(self, settings: EdgeSettings) -> None:
-        open_files.allow_many()
-        self.settings = settings
-        self.most = max(_FEWEST, min(settings.max_connections, open_files.left() - _SPARE_FILES - _TOLD))
-        self.connections: set[EdgeProtocol] = set()
-
-    def protocol(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> EdgeProtocol:
-        """A new connection's; uvicorn calls it as it would the class."""
-        return EdgeProtocol(self, config, server_state, app_state, _loop)
-
-    async def watch(self) -> None:
-        """End connections that take too long, until it is cancelled."""
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            now = time.monotonic()
-            for connection in list(self.connections):
-                connection.check(now)
+_NOTSENT_LOWAT = 25  # of Linux; Python names it from 3.12 on
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -111,10 +75,10 @@ class EdgeProtocol(HttpToolsProtocol):
         connections.add(self)
         self._since = time.monotonic()
         self._is_surplus = len(connections) > self._edge.most
-        if len(connections) > self._edge.most + _TOLD:
+        if len(connections) > self._edge.most_told:
             transport.abort()
-        elif _UNSENT_OPTION is not None:
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_BYTES)
+        elif sys.platform == "linux":
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._edge.connections.discard(self)
@@ -228,7 +192,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():  # type: ignore[union-attr]
             return
         super().on_message_complete()
-        self._since = None
+        self._since, self._has_headers = None, False
 
     # ---- the answer
 

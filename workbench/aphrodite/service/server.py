@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -22,8 +23,9 @@ from aphrodite.service.access.accounts import Accounts
 from aphrodite.service.access.door import Door
 from aphrodite.service.access.keys import KeyStoreError
 from aphrodite.service.access.metering import metered, told
+from aphrodite.service.edge import Edge
 from aphrodite.service.errors import ApiError
-from aphrodite.service.http_protocol import Edge
+from aphrodite.service.http_protocol import EdgeProtocol
 from aphrodite.service.listener import listen
 from aphrodite.service.metrics import Metrics
 from aphrodite.service.models import Models
@@ -181,7 +183,7 @@ def _server(service: Service, edge: Edge) -> uvicorn.Server:
         uvicorn.Config(
             app.build(service),
             loop="none",
-            http=edge.protocol,  # type: ignore[arg-type]
+            http=functools.partial(EdgeProtocol, edge),  # type: ignore[arg-type]
             ws="none",
             ssl_certfile=service.settings.tls_cert or None,
             ssl_keyfile=service.settings.tls_key or None,
