@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from aphrodite.service import admin, generate, health, rerank, score, scrape, tokenization
+from aphrodite.service import admin, generate, health, openapi, rerank, score, scrape, tokenization
 from aphrodite.service.access import Access
 from aphrodite.service.access import routes as access
 from aphrodite.service.access.exposure import rules
 from aphrodite.service.access.gate import Gate
+from aphrodite.service.anthropic import messages
 from aphrodite.service.endpoint import Endpoint, application
 from aphrodite.service.errors import ApiError
 from aphrodite.service.middleware import RequestId, Timing
@@ -20,13 +21,14 @@ from aphrodite.service.openai import batches, chat, completions, conversations, 
 from aphrodite.service.replies import error_reply
 from aphrodite.service.service import Service
 
-ENDPOINTS: tuple[Endpoint, ...] = (
+_ENDPOINTS: tuple[Endpoint, ...] = (
     *chat.ENDPOINTS,
     *completions.ENDPOINTS,
     *embeddings.ENDPOINTS,
     *rerank.ENDPOINTS,
     *score.ENDPOINTS,
     *tokenization.ENDPOINTS,
+    *messages.ENDPOINTS,
     *models.ENDPOINTS,
     *responses.ENDPOINTS,
     *conversations.ENDPOINTS,
@@ -38,6 +40,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *admin.ENDPOINTS,
     *access.ENDPOINTS,
 )
+ENDPOINTS: tuple[Endpoint, ...] = (*_ENDPOINTS, openapi.endpoint(_ENDPOINTS))
 
 
 def build(service: Service, endpoints: Sequence[Endpoint] = ENDPOINTS) -> ASGIApp:

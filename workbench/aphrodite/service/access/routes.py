@@ -139,19 +139,17 @@ def _facts(key: Key) -> KeyFacts:
     )
 
 
-def _admin(
-    method: Any, path: str, handle: Any, summary: str, request: Any, answer: Any, status: int = 200
-) -> Endpoint:
+def _admin(method: Any, path: str, handle: Any, summary: str, request: Any, answer: Any, status: int = 200) -> Endpoint:
     return Endpoint(method, path, handle, summary, request, answer, status=status, access=Access.ADMIN, tag="Admin")
 
 
 ENDPOINTS = (
     _admin("GET", "/admin/keys", list_keys, "Names, limits and usage of keys.", None, KeyList),
-    _admin("POST", "/admin/keys", add_key, "Make a key; the answer is the only place it is shown.", NewKey, MadeKey,
-           201),
+    _admin(
+        "POST", "/admin/keys", add_key, "Make a key; the answer is the only place it is shown.", NewKey, MadeKey, 201
+    ),
     _admin("DELETE", "/admin/keys/{name}", revoke_key, "Take a key back, at once.", None, RevokedKey),
     _admin("GET", "/admin/lease", show_lease, "The lease that runs, or the last one.", None, LeaseReport),
-    _admin("POST", "/admin/lease", take_lease, "Give one caller the engine alone.", LeaseRequest, LeaseReport,
-           201),
+    _admin("POST", "/admin/lease", take_lease, "Give one caller the engine alone.", LeaseRequest, LeaseReport, 201),
     _admin("DELETE", "/admin/lease", end_lease, "Let everybody in again; says who else computed.", None, LeaseReport),
 )
