@@ -20,7 +20,8 @@ KEEP_ALIVE_SECONDS = 10.0
 Headers = Mapping[str, str]
 
 
-def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+def encoded_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """As ASGI wants them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
@@ -32,7 +33,7 @@ class Reply:
         self.headers: dict[str, str] = {"content-type": content_type, "content-length": str(len(body))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": _encoded(self.headers)})
+        await send({"type": "http.response.start", "status": self.status, "headers": encoded_headers(self.headers)})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
 
 
@@ -71,7 +72,7 @@ class EventStream:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": _encoded(self.headers)})
+        await send({"type": "http.response.start", "status": 200, "headers": encoded_headers(self.headers)})
         sending = asyncio.current_task()
         assert sending is not None
         watch = asyncio.create_task(_cancel_when_gone(receive, sending))
