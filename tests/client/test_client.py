@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +33,30 @@ def test_completions_embeddings_and_rerank(client: Client) -> None:
     assert len(client.embeddings(["a", "b"])["data"]) == 2
     best = client.rerank("a fox", ["a fox", "7 + 8"])["results"][0]
     assert best["index"] == 0
+
+
+def test_responses(client: Client) -> None:
+    response = client.create_response("What is 39 + 48?", temperature=0)
+    assert response["output"][0]["content"][0]["text"] == "87"
+    assert client.get_response(response["id"])["status"] == "completed"
+    assert client.delete_response(response["id"])["deleted"]
+    with pytest.raises(NotFoundError):
+        client.get_response(response["id"])
+
+
+def test_files_and_batches(client: Client, tmp_path: Path) -> None:
+    body = {"model": "demo", "messages": QUESTION, "temperature": 0}
+    line = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}).encode()
+    (tmp_path / "questions.jsonl").write_bytes(line)
+    for file in (tmp_path / "questions.jsonl", line):
+        stored = client.upload_file(file, name="questions.jsonl")
+        assert client.file_content(stored["id"]) == line
+    assert stored["id"] in [found["id"] for found in client.files()]
+    batch = client.create_batch(stored["id"])
+    wait_for(lambda: client.get_batch(batch["id"])["status"] == "completed", 60)
+    assert b'"content":"87"' in client.file_content(client.get_batch(batch["id"])["output_file_id"])
+    assert batch["id"] in [found["id"] for found in client.batches()]
+    assert client.delete_file(stored["id"])["deleted"]
 
 
 def test_the_one_model_is_meant_where_none_is_named(service: Running) -> None:

@@ -102,6 +102,14 @@ def test_a_wait_that_is_too_long_is_left_to_the_caller() -> None:
     assert caught.value.retry_after == 77
 
 
+@pytest.mark.parametrize("code", ["model_asleep", "model_failed"])
+def test_a_model_that_nobody_wakes_is_not_waited_for(code: str) -> None:
+    with scripted([error("503 Away", code=code, retry_after="1")]) as server:
+        with Client(server.url, retries=QUICK) as client, pytest.raises(ServerUnavailable):
+            client.tokenize("a")
+        assert len(server.requests) == 1
+
+
 def test_tries_end() -> None:
     with scripted(*itertools.repeat([error("503 Away")], 3)) as server:
         with Client(server.url, retries=QUICK) as client, pytest.raises(ServerUnavailable):

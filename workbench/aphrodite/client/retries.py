@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from aphrodite.client.errors import ClientError, ConnectionFailed, StatusError
 
 _STATUSES = frozenset((408, 429, 500, 502, 503, 504))
+#: 503 for as long as nobody wakes or replaces the model.
+_LASTING = frozenset(("model_asleep", "model_failed"))
 _LONGEST_BACKOFF = 8.0
 
 
@@ -37,4 +39,6 @@ class Retries:
 
 
 def _may_pass(error: ClientError) -> bool:
-    return isinstance(error, ConnectionFailed) or (isinstance(error, StatusError) and error.status in _STATUSES)
+    if isinstance(error, StatusError):
+        return error.status in _STATUSES and error.code not in _LASTING
+    return isinstance(error, ConnectionFailed)
