@@ -120,6 +120,11 @@ class LLM:
         """Whether text can be given and is returned; otherwise token ids only."""
         return self._tokenizer is not None
 
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Ids of special tokens by their text."""
+        return self._tokenizer.special_tokens if self._tokenizer else {}
+
     def render_chat(self, messages: Sequence[Message], /, **template: Any) -> str:
         """A conversation as the prompt text the model sees (tools=..., add_generation_prompt=...)."""
         if self._chat_template is None:

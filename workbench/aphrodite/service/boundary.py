@@ -130,6 +130,7 @@ class Facts(msgspec.Struct, frozen=True):
         template_source: the chat template; how tool calls and reasoning are written can be seen from it.
         bos: whether the tokenizer puts a token of its own in front, so that an empty prompt is not empty.
         fingerprint: names model, build and settings: equal fingerprints give equal tokens for equal requests.
+        special_tokens: their ids by their text; they are left out of texts unless asked for.
     """
 
     model: str
@@ -146,6 +147,7 @@ class Facts(msgspec.Struct, frozen=True):
     plan_text: str
     device: str
     load_seconds: float
+    special_tokens: dict[str, int] = {}
 
 
 class Ready(msgspec.Struct, tag="ready"):

@@ -218,6 +218,7 @@ def _facts(llm: LLM, opening: boundary.Open, load_seconds: float) -> Facts:
         plan_text=str(plan),
         device=plan.device,
         load_seconds=load_seconds,
+        special_tokens=llm.special_tokens,
     )
 
 

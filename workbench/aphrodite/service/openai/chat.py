@@ -7,13 +7,12 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import UNSET
 
 from aphrodite.service.boundary import TokenLogprob
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
-from aphrodite.service.errors import bad_request
+from aphrodite.service.errors import ApiError, bad_request
 from aphrodite.service.openai import conversation
 from aphrodite.service.openai.chat_shapes import (
     ChatChunk,
@@ -37,33 +36,45 @@ from aphrodite.service.openai.conversation import (
     ToolCallStarted,
     Turn,
 )
-from aphrodite.service.openai.sampling import SamplingFields, checked, given_fields, told
-from aphrodite.service.openai.shapes import ChoiceLogprobs, Usage, content_logprob
+from aphrodite.service.openai.response_format import structured_outputs_of
+from aphrodite.service.openai.sampling import checked, given_fields, told
+from aphrodite.service.openai.shapes import ChoiceLogprobs, StreamOptions, Usage, content_logprob
+from aphrodite.service.openai.tools import ToolChoiceField, ToolDefinitions, choice_of, tools_of
+from aphrodite.service.openai.unsupported import UnsupportedFields, refuse_unsupported
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
+from aphrodite.service.template_arguments import template_arguments
 
 
-class StreamOptions(msgspec.Struct):
-    """What a stream holds besides the text."""
+class ChatRequest(UnsupportedFields, kw_only=True):
+    """OpenAI's fields, and the engine's sampling fields beside them.
 
-    include_usage: bool = False
-
-
-class ChatRequest(SamplingFields, kw_only=True):
-    """OpenAI's fields, and the engine's sampling fields beside them."""
+    Attributes:
+        store, metadata, user, safety_identifier, prompt_cache_key: taken and not used: nothing of a chat is kept, and
+            prefixes are cached anyway.
+        parallel_tool_calls: false for one call at most.
+        return_token_ids: tell the ids of prompt and answer.
+    """
 
     model: str
     messages: list[dict[str, Any]]
     max_completion_tokens: Annotated[int, told(minimum=1, maximum=2**31 - 1)] | None = None
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, told(minimum=0, maximum=20)] | None = None
+    tools: ToolDefinitions | None = None
+    tool_choice: ToolChoiceField | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
     add_generation_prompt: bool = True
     chat_template_kwargs: dict[str, Any] | None = None
     return_token_ids: bool = False
     user: str | None = None
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
+    store: bool | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
 
 
 async def create(call: Call) -> Any:
@@ -80,19 +91,38 @@ async def create(call: Call) -> Any:
 
 
 def _turn(request: ChatRequest) -> Turn:
+    refuse_unsupported(request)
     params = given_fields(request)
     limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
     # OpenAI's default is no limit but the context's.
     params["max_tokens"] = limit
     params["logprobs"] = _logprobs(request)
+    params.pop("structured_outputs", None)
+    form = structured_outputs_of(request)
     return Turn(
         model=request.model,
         messages=request.messages,
-        sampling=checked(params),
-        template=request.chat_template_kwargs or {},
+        tools=tools_of(request.tools or []),
+        tool_choice=choice_of(request.tool_choice),
+        parallel_tool_calls=request.parallel_tool_calls is not False,
+        structured_outputs=form.outputs if form else None,
+        format_field=form.field if form else "structured_outputs",
+        sampling=_checked(params, request),
+        reasoning_effort=request.reasoning_effort,
+        template=template_arguments(request.chat_template_kwargs or {}, "chat_template_kwargs"),
         add_generation_prompt=request.add_generation_prompt,
         return_token_ids=request.return_token_ids,
     )
+
+
+def _checked(params: dict[str, Any], request: ChatRequest) -> dict[str, Any]:
+    try:
+        return checked(params)
+    except ApiError as error:
+        if error.param != "max_tokens" or request.max_completion_tokens is None:
+            raise
+        message = error.message.replace("max_tokens", "max_completion_tokens")
+        raise bad_request(message, "max_completion_tokens", error.code) from None
 
 
 def _logprobs(request: ChatRequest) -> int | None:
@@ -114,7 +144,7 @@ class Completion:
         self.request, self.answer = request, answer
         self.id = "chatcmpl-" + secrets.token_hex(12)
         self.created = int(time.time())
-        self.wants_usage = request.stream_options is not None and request.stream_options.include_usage
+        self.wants_usage = request.stream_options is not None and bool(request.stream_options.include_usage)
 
     async def whole(self) -> ChatCompletion:
         """All choices, once they are there."""
@@ -139,7 +169,8 @@ class Completion:
             yield b"".join(self._event([ChunkChoice(index, first)]) for index in range(self.request.n or 1))
             async for batch in self.answer.batches():
                 choices = [choice for news in batch if (choice := self._chunk_choice(news))]
-                yield b"".join(self._event([choice]) for choice in choices)
+                if choices:
+                    yield b"".join(self._event([choice]) for choice in choices)
             if self.wants_usage:
                 yield self._event([], self.answer.usage())
             yield DONE

@@ -25,17 +25,38 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from aphrodite.service import boundary
-from aphrodite.service.boundary import Admitted, Facts, Token, TokenLogprob
+from aphrodite.service.boundary import Admitted, Facts, Token
 from aphrodite.service.call import Call
-from aphrodite.service.engine_process import EngineFailure, Generation
+from aphrodite.service.engine_process import EngineProcess
 from aphrodite.service.errors import ApiError, bad_request, from_problem
+from aphrodite.service.generation import EngineFailure, Generation
+from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
+from aphrodite.service.openai.messages import template_messages
+from aphrodite.service.openai.news import Finish, News, Reply, ToolCall
+from aphrodite.service.openai.reasoning import Thought, knows_thoughts, thought_after
+from aphrodite.service.openai.reply_form import ReplyForm, ReplyReader, reply_form
 from aphrodite.service.openai.shapes import Usage, usage
-from aphrodite.service.openai.tools import Tool, ToolChoice
+from aphrodite.service.openai.tools import Tool, ToolChoice, offered
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+__all__ = [
+    "Answer",
+    "Delta",
+    "Finish",
+    "News",
+    "ReasoningDelta",
+    "Reply",
+    "TextDelta",
+    "ToolArgumentsDelta",
+    "ToolCall",
+    "ToolCallStarted",
+    "Turn",
+    "start",
+]
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +69,7 @@ class Turn:
         tools: functions the model may call.
         tool_choice: "none", "auto", "required", or the name of the one to call, as ToolChoice.
         structured_outputs: what the text must be: the engine's field of that name (json, regex, choice, ...).
+        format_field: the request's field that asks for it, for errors.
         sampling: the other fields of SamplingParams, as `sampling.checked` returns them (max_tokens, n, logprobs, ...).
         reasoning_effort: for templates that know it.
         template: more arguments of the chat template.
@@ -60,6 +82,7 @@ class Turn:
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True
     structured_outputs: Mapping[str, Any] | None = None
+    format_field: str = "structured_outputs"
     sampling: Mapping[str, Any] = field(default_factory=dict)
     reasoning_effort: str | None = None
     template: Mapping[str, Any] = field(default_factory=dict)
@@ -67,119 +90,13 @@ class Turn:
     return_token_ids: bool = False
 
 
-# ---- what happens
-
-
-@dataclass(frozen=True)
-class TextDelta:
-    """More of the answer's text."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class ReasoningDelta:
-    """More of what the model thinks before it answers."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class ToolCallStarted:
-    """A call begins; `place` counts the calls of one sequence from 0."""
-
-    place: int
-    call_id: str
-    name: str
-
-
-@dataclass(frozen=True)
-class ToolArgumentsDelta:
-    """More of a call's arguments, which are JSON once they are whole."""
-
-    place: int
-    arguments: str
-
-
-Delta = TextDelta | ReasoningDelta | ToolCallStarted | ToolArgumentsDelta
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Why a sequence ended.
-
-    Attributes:
-        reason: "tool_calls" where it called and was not cut; a call that the token limit cut is "length".
-        stopped_by: the stop string or id, None for the model's own end.
-    """
-
-    reason: FinishReason
-    stopped_by: int | str | None = None
-
-
-@dataclass(frozen=True)
-class News:
-    """What one step brought of one sequence.
-
-    Attributes:
-        index: which of the n sequences.
-        logprobs: of each new token, where asked for: the drawn one first, then the most likely.
-    """
-
-    index: int
-    deltas: tuple[Delta, ...]
-    token_ids: tuple[int, ...]
-    logprobs: list[list[TokenLogprob]] | None = None
-    finish: Finish | None = None
-
-
-@dataclass
-class ToolCall:
-    """A whole call; `arguments` is JSON as the model wrote it."""
-
-    id: str
-    name: str
-    arguments: str = ""
-
-
-@dataclass
-class Reply:
-    """A whole sequence."""
-
-    index: int
-    text: str = ""
-    reasoning: str = ""
-    tool_calls: list[ToolCall] = field(default_factory=list)
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[list[TokenLogprob]] = field(default_factory=list)
-    finish: Finish = Finish("stop")
-
-    def add(self, news: News) -> None:
-        """Fold one step's news in."""
-        for delta in news.deltas:
-            self._add(delta)
-        self.token_ids += news.token_ids
-        self.logprobs += news.logprobs or []
-        self.finish = news.finish or self.finish
-
-    def _add(self, delta: Delta) -> None:
-        match delta:
-            case TextDelta(text):
-                self.text += text
-            case ReasoningDelta(text):
-                self.reasoning += text
-            case ToolCallStarted(_, call_id, name):
-                self.tool_calls.append(ToolCall(call_id, name))
-            case ToolArgumentsDelta(place, arguments):
-                self.tool_calls[place].arguments += arguments
-
-
 class Answer:
     """An admitted turn on its way."""
 
-    def __init__(self, turn: Turn, facts: Facts, generation: Generation, admitted: Admitted) -> None:
+    def __init__(self, turn: Turn, facts: Facts, form: ReplyForm, generation: Generation, admitted: Admitted) -> None:
         self.turn, self.facts, self.admitted = turn, facts, admitted
         self._generation = generation
+        self._readers = [ReplyReader(form) for _ in range(turn.sampling.get("n", 1))]
         self._num_output = self._num_cached = self._num_reasoning = 0
 
     async def news(self) -> AsyncGenerator[News]:
@@ -199,7 +116,7 @@ class Answer:
 
     async def replies(self) -> list[Reply]:
         """Every sequence, once it is whole."""
-        replies = [Reply(index) for index in range(self.turn.sampling.get("n", 1))]
+        replies = [Reply(index) for index in range(len(self._readers))]
         async for batch in self.batches():
             for news in batch:
                 replies[news.index].add(news)
@@ -220,19 +137,23 @@ class Answer:
             raise from_problem(error.problem) from None
 
     def _digest(self, token: Token) -> News:
+        reader = self._readers[token.index]
         self._num_output += len(token.token_ids)
+        self._num_reasoning += len(token.token_ids) if reader.is_thinking else 0
         if token.index == 0:
             self._num_cached = max(self._num_cached, token.cached)
-        deltas = (TextDelta(token.text),) if token.text else ()
-        return News(token.index, deltas, token.token_ids, token.logprobs, _finish(token))
+        deltas = reader.add(token.text, is_last=token.finish_reason is not None)
+        return News(token.index, deltas, token.token_ids, token.logprobs, _finish(token, reader))
 
 
-def _finish(token: Token) -> Finish | None:
+def _finish(token: Token, reader: ReplyReader) -> Finish | None:
     if token.finish_reason is None:
         return None
-    if token.finish_reason not in ("stop", "length"):
-        raise ApiError(503, "the request was aborted", code="aborted")
-    return Finish(token.finish_reason, token.stop_reason)  # type: ignore[arg-type]
+    if token.finish_reason == "stop":
+        return Finish("tool_calls" if reader.has_called else "stop", token.stop_reason)
+    if token.finish_reason == "length":
+        return Finish("length")
+    raise ApiError(503, "the request was aborted", code="aborted")
 
 
 async def start(call: Call, turn: Turn) -> Answer:
@@ -243,25 +164,81 @@ async def start(call: Call, turn: Turn) -> Answer:
         ClientGone: the client left while it was admitted.
     """
     engine, facts = call.service.models.ready(turn.model)
-    generation = engine.generate(_message(turn, call, facts), call.user)
+    template = _template(turn, facts)
+    tools = offered(turn.tools, turn.tool_choice)
+    if tools:
+        template["tools"] = [tool.as_template_has_it for tool in tools]
+    messages = template_messages(turn.messages, facts.template_source)
+    form = reply_form(
+        facts, tools, turn.tool_choice, parallel=turn.parallel_tool_calls, asked=_structured_outputs(turn),
+        blamed=turn.format_field, thought=await _thought(call, engine, facts, template),
+    )  # fmt: skip
+    message = boundary.Generate(
+        id=0,
+        params={**turn.sampling, **form.for_engine(facts.special_tokens)},
+        messages=messages,
+        template=template,
+        priority=call.user.priority,
+        cache_salt=call.user.tenant,
+        echo_ids=turn.return_token_ids,
+    )
+    generation = engine.generate(message, call.user)
     try:
-        return Answer(turn, facts, generation, await call.until_gone(generation.admitted()))
+        return Answer(turn, facts, form, generation, await call.until_gone(_admitted(generation, form)))
     except BaseException:
         generation.abort()
         raise
 
 
-def _message(turn: Turn, call: Call, facts: Facts) -> boundary.Generate:
+def _template(turn: Turn, facts: Facts) -> dict[str, Any]:
+    """Arguments of the chat template."""
     if not facts.has_chat_template:
         raise bad_request(
             f"{turn.model} has no chat template; use /v1/completions with a prompt", "model", "unsupported_by_model"
         )
-    return boundary.Generate(
-        id=0,
-        params=dict(turn.sampling),
-        messages=[dict(message) for message in turn.messages],
-        template={"add_generation_prompt": turn.add_generation_prompt, **turn.template},
-        priority=call.user.priority,
-        cache_salt=call.user.tenant,
-        echo_ids=turn.return_token_ids,
-    )
+    if "tools" in turn.template:
+        raise bad_request("tools is a field of its own, not an argument of the template", "tools", "invalid_value")
+    template = {"add_generation_prompt": turn.add_generation_prompt, **turn.template}
+    if turn.reasoning_effort is not None:
+        template["reasoning_effort"] = _effort(turn.reasoning_effort, facts)
+    return template
+
+
+def _effort(asked: str, facts: Facts) -> str:
+    if "reasoning_effort" not in facts.template_source:
+        message = f"reasoning_effort={asked!r:.40} is not supported: this model's chat template knows no such thing"
+        raise bad_request(message, "reasoning_effort", "unsupported_by_model")
+    if asked not in EFFORTS:
+        message = f"reasoning_effort={asked!r:.40} is not allowed: one of {', '.join(EFFORTS)}"
+        raise bad_request(message, "reasoning_effort", "invalid_value")
+    return asked
+
+
+def _structured_outputs(turn: Turn) -> Mapping[str, Any] | None:
+    among_sampling = turn.sampling.get("structured_outputs")
+    if among_sampling is not None and turn.structured_outputs is not None:
+        message = f"structured_outputs and {turn.format_field}: only one of them can say what the text looks like"
+        raise bad_request(message, "structured_outputs", "invalid_value")
+    return among_sampling or turn.structured_outputs
+
+
+async def _thought(call: Call, engine: EngineProcess, facts: Facts, template: Mapping[str, Any]) -> Thought:
+    """Whether a reply begins in a thought, seen from what the template writes at the end of any conversation."""
+    if not knows_thoughts(facts.template_source):
+        return Thought.NONE
+    plain = {name: value for name, value in template.items() if name != "tools"}
+    asked = boundary.Tokenize(0, messages=[{"role": "user", "content": "Hi"}], template=plain)
+    answer = await call.until_gone(engine.call(asked))
+    return thought_after(answer.rendered)
+
+
+async def _admitted(generation: Generation, form: ReplyForm) -> Admitted:
+    """Wait for it; what is wrong with a grammar is told of the field that asked for it."""
+    try:
+        return await generation.admitted()
+    except EngineFailure as error:
+        problem = error.problem
+        if form.blamed == "structured_outputs" or not (problem.field or "").startswith("structured_outputs"):
+            raise
+        reason = problem.message.partition(" is not allowed: ")[2] or problem.message
+        raise bad_request(f"{form.blamed}: {reason}", form.blamed, "invalid_value") from None

@@ -1,0 +1,131 @@
+"""What a reply may consist of (a thought, text, calls) and what the engine is told so that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aphrodite.service.boundary import Facts
+from aphrodite.service.errors import bad_request
+from aphrodite.service.openai.call_forms import PLAIN, CallForm, form_of
+from aphrodite.service.openai.call_grammar import CallGrammar
+from aphrodite.service.openai.deltas import Delta, TextDelta
+from aphrodite.service.openai.reasoning import CLOSING, OPENING, Reasoning, Thought
+from aphrodite.service.openai.tool_calls import ToolCalls
+from aphrodite.service.openai.tools import Tool, ToolChoice
+
+
+@dataclass(frozen=True)
+class ReplyForm:
+    """Of one turn.
+
+    Attributes:
+        calls: how tool calls are written; None where there are none to look for.
+        names: of the functions that may be called.
+        structured_outputs: for the engine.
+        blamed: the field of the request that made it.
+    """
+
+    thought: Thought = Thought.NONE
+    calls: CallForm | None = None
+    names: frozenset[str] = frozenset()
+    structured_outputs: Mapping[str, Any] | None = None
+    blamed: str = "structured_outputs"
+
+    def for_engine(self, special_tokens: Mapping[str, int]) -> dict[str, Any]:
+        """Fields of SamplingParams."""
+        fields: dict[str, Any] = {}
+        markers = {self.calls.marker} if self.calls else set()
+        markers |= {OPENING, CLOSING} if self.thought is not Thought.NONE else set()
+        if markers & special_tokens.keys():
+            fields["skip_special_tokens"] = False  # or they would be gone from the text
+        if self.structured_outputs is not None:
+            after = [OPENING if self.thought is Thought.POSSIBLE else "", CLOSING]
+            thought = {} if self.thought is Thought.NONE else {"after": after}
+            fields["structured_outputs"] = {**thought, **self.structured_outputs}
+        return fields
+
+
+def reply_form(
+    facts: Facts,
+    tools: Sequence[Tool],
+    choice: ToolChoice,
+    *,
+    parallel: bool,
+    asked: Mapping[str, Any] | None,
+    blamed: str,
+    thought: Thought,
+) -> ReplyForm:
+    """The form of a reply.
+
+    Args:
+        tools: those that may be called (tools.offered).
+        asked: structured outputs, which `blamed` asks for.
+
+    Raises:
+        ApiError: 400 where what is asked for does not go together with this model.
+    """
+    if not tools:
+        return ReplyForm(thought, structured_outputs=asked, blamed=blamed)
+    form = form_of(facts.template_source) or (PLAIN if choice.is_forced else None)
+    if form is None:
+        message = (
+            "this model's chat template does not tell in a known way how tools are called; "
+            "tool_choice 'required', 'none' or a function's name work"
+        )
+        raise bad_request(message, "tools", "unsupported_by_model")
+    grammar = CallGrammar(form, tools, facts.special_tokens, one_only=not parallel)
+    names = frozenset(tool.name for tool in tools)
+    if choice.is_forced:
+        return ReplyForm(thought, form, names, {"grammar": grammar.forced()}, "tools")
+    if asked is not None:
+        return ReplyForm(thought, form, names, {"grammar": grammar.or_json(_schema(asked, blamed))}, blamed)
+    if not parallel or any(tool.strict for tool in tools):
+        return ReplyForm(thought, form, names, {"grammar": grammar.free()}, "tools")
+    return ReplyForm(thought, form, names)
+
+
+def _schema(asked: Mapping[str, Any], blamed: str) -> Mapping[str, Any]:
+    if "json_object" in asked:
+        return {"type": "object"}
+    schema = asked.get("json")
+    if not isinstance(schema, Mapping):
+        message = f"{blamed}: beside tools that may be called, only a JSON schema (an object) can be asked for"
+        raise bad_request(message, blamed, "invalid_value")
+    return schema
+
+
+class ReplyReader:
+    """Reads one sequence's text."""
+
+    def __init__(self, form: ReplyForm) -> None:
+        self._reasoning = Reasoning(form.thought) if form.thought is not Thought.NONE else None
+        self._calls = ToolCalls(form.calls, form.names) if form.calls else None
+
+    @property
+    def is_thinking(self) -> bool:
+        """The next token belongs to a thought."""
+        return self._reasoning is not None and self._reasoning.is_thinking
+
+    @property
+    def has_called(self) -> bool:
+        """It called, and no call is incomplete."""
+        return self._calls is not None and self._calls.count > 0 and not self._calls.is_in_call
+
+    def add(self, text: str, *, is_last: bool) -> tuple[Delta, ...]:
+        """What new text means."""
+        deltas: list[Delta] = []
+        if self._reasoning is None:
+            deltas += [TextDelta(text)] if text else []
+        else:
+            deltas += self._reasoning.add(text)
+            deltas += self._reasoning.finish() if is_last else []
+        if self._calls is None:
+            return tuple(deltas)
+        found = [part for delta in deltas for part in self._looked_through(self._calls, delta)]
+        return (*found, *(self._calls.finish() if is_last else ()))
+
+    @staticmethod
+    def _looked_through(calls: ToolCalls, delta: Delta) -> list[Delta]:
+        return calls.add(delta.text) if isinstance(delta, TextDelta) else [delta]
