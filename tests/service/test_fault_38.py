@@ -60,7 +60,7 @@ def test_fault_38_an_engine_that_dies_meanwhile_comes_back(starved: Running) -> 
             stack.enter_context(Wire(starved))
         os.kill(engine, 9)
         time.sleep(0.5)
-    wait_for(lambda: _has_new_engine(starved, engine), 30)
+    wait_for(lambda: _has_new_engine(starved, engine), 60)
 
 
 def _has_new_engine(service: Running, old: int) -> bool:
