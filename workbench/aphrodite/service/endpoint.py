@@ -34,6 +34,7 @@ class Endpoint:
         query: structure of the query's parameters, as they are documented.
         form: structure of a multipart/form-data body, as it is documented.
         status: of a success.
+        error: structure of its errors, where they are not OpenAI's.
         also: structures of other answers that are no error objects, by status.
         is_work: refused while the service drains, and counted as in flight.
     """
@@ -48,6 +49,7 @@ class Endpoint:
     query: Any = None
     form: Any = None
     status: int = 200
+    error: Any = None
     also: Mapping[int, Any] = field(default_factory=dict)
     answer_type: str = "application/json"
     access: Access = Access.USER

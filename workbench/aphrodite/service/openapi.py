@@ -83,7 +83,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "responses": {_error_name(status): _error(status, schemas) for status in _TEXTS},
+            "responses": {_error_name(status): _error(status, schemas.of(ErrorAnswer)) for status in _TEXTS},
             "headers": _HEADERS,
             "parameters": _PARAMETERS,
             "securitySchemes": {
@@ -97,7 +97,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 def _types(endpoints: Sequence[Endpoint]) -> tuple[list[Any], list[Any]]:
     """Of requests, and of answers; each once."""
     taken = [t for e in endpoints for t in (e.request, e.form) if t is not None]
-    given = [t for e in endpoints for t in (e.answer, e.events, *e.also.values()) if t is not None]
+    given = [t for e in endpoints for t in (e.answer, e.events, e.error, *e.also.values()) if t is not None]
     return list(dict.fromkeys(taken)), list(dict.fromkeys([*given, ErrorAnswer]))
 
 
@@ -150,7 +150,7 @@ def _query(kind: Any) -> Iterator[Schema]:
 
 
 def _responses(found: Endpoint, schemas: Schemas) -> Schema:
-    responses = {str(status): {"$ref": f"#/components/responses/{_error_name(status)}"} for status in _errors(found)}
+    responses = {str(status): _one_error(status, found, schemas) for status in _errors(found)}
     for status, answer in found.also.items():
         responses[str(status)] = _response(_TEXTS[status], {"application/json": {"schema": schemas.of(answer)}})
     return {str(found.status): _response(found.summary, _contents(found, schemas))} | dict(sorted(responses.items()))
@@ -176,7 +176,7 @@ def _response(text: str, contents: Schema) -> Schema:
 
 def _errors(found: Endpoint) -> Iterator[int]:
     yield from _ALWAYS
-    if "{" in found.path or found.request is not None:
+    if "{" in found.path or found.request is not None or found.access is Access.ADMIN:
         yield 404
     if found.request is not None or found.form is not None:
         yield from (408, 413, 415)
@@ -188,12 +188,19 @@ def _errors(found: Endpoint) -> Iterator[int]:
         yield 507
 
 
+def _one_error(status: int, found: Endpoint, schemas: Schemas) -> Schema:
+    """Before a request has reached its route, its errors are OpenAI's, whatever the route speaks."""
+    if found.error is None:
+        return {"$ref": f"#/components/responses/{_error_name(status)}"}
+    return _error(status, {"anyOf": [schemas.of(found.error), schemas.of(ErrorAnswer)]})
+
+
 def _error_name(status: int) -> str:
     return f"Error{status}"
 
 
-def _error(status: int, schemas: Schemas) -> Schema:
-    described = _response(_TEXTS[status], {"application/json": {"schema": schemas.of(ErrorAnswer)}})
+def _error(status: int, schema: Schema) -> Schema:
+    described = _response(_TEXTS[status], {"application/json": {"schema": schema}})
     if status in (429, 503):
         described["headers"]["retry-after"] = {"$ref": "#/components/headers/retry-after"}
     if status == 401:

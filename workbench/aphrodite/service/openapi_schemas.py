@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import inspect
 Schema = dict[str, Any]
 
 REFERENCE = "#/components/schemas/"
+_HERE = "aphrodite.service."
 _ATTRIBUTE = re.compile(r"^    (?P<names>\w+(?:, \w+)*): (?P<text>.*)$")
 
 
@@ -82,19 +84,19 @@ def _component_name(cls: Any, components: Mapping[str, Schema]) -> str:
 
 
 def _shown_name(cls: Any, name: str) -> str:
-    """Page[File] -> 'FilePage', chat_shapes.Choice -> 'ChatShapesChoice' where there are two of that name."""
+    """Page[File] -> 'FilePage'; openai.shapes.Usage -> 'OpenaiShapesUsage' where there are two of that name."""
     if arguments := getattr(cls, "__args__", ()):
         return "".join(argument.__name__.capitalize() for argument in arguments) + cls.__name__
-    module = name.split(".")[-2:-1]
-    return "".join(word.capitalize() for part in module for word in part.split("_")) + cls.__name__
+    words = re.findall(r"[a-z]+", name.removeprefix(_HERE).rpartition(".")[0])
+    return "".join(map(str.capitalize, words)) + cls.__name__
 
 
 def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """The schema with our names in its references, which a union's `discriminator` holds too."""
     if isinstance(schema, dict):
-        return {
-            key: REFERENCE + names[value.removeprefix(REFERENCE)] if key == "$ref" else _renamed(value, names)
-            for key, value in schema.items()
-        }
+        return {key: _renamed(value, names) for key, value in schema.items()}
+    if isinstance(schema, str) and schema.startswith(REFERENCE):
+        return REFERENCE + names[schema.removeprefix(REFERENCE)]
     return [_renamed(item, names) for item in schema] if isinstance(schema, list) else schema
 
 
@@ -114,7 +116,7 @@ def _require_what_is_sent(schema: Schema, cls: Any) -> None:
 
 def _describe(schema: Schema) -> None:
     """Moves what the docstring says of attributes to their properties."""
-    text, _, attributes = schema.get("description", "").partition("\n\nAttributes:\n")
+    text, _, attributes = cleandoc(schema.get("description", "")).partition("\n\nAttributes:\n")
     if text:
         schema["description"] = " ".join(text.split())
     names: list[str] = []

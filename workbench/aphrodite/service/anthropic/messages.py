@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from aphrodite.service import boundary
 from aphrodite.service.anthropic import errors, shapes
 from aphrodite.service.anthropic.blocks import BlockWriter
 from aphrodite.service.anthropic.request import Conversation, MessagesRequest
@@ -35,15 +34,9 @@ async def create(call: Call) -> Any:
 
 @errors.speaking_anthropic
 async def count_tokens(call: Call) -> Any:
-    request = await call.json(Conversation)
-    turn = turn_of(request)
-    engine, _ = call.service.models.ready(turn.model)
-    template = {"add_generation_prompt": True, **turn.template}
-    if turn.tools:
-        template["tools"] = [tool.as_template_has_it for tool in turn.tools]
-    asked = boundary.Tokenize(0, messages=[dict(message) for message in turn.messages], template=template)
-    found = await call.until_gone(engine.call(asked))
-    return json_reply(shapes.TokenCount(len(found.token_ids)))
+    turn = turn_of(await call.json(Conversation))
+    prompt = await conversation.prompt_of(call, turn)
+    return json_reply(shapes.TokenCount(len(prompt.token_ids)))
 
 
 class MessageWriter:
@@ -130,7 +123,7 @@ def _written(*events: shapes.Event) -> bytes:
 
 ENDPOINTS = (
     Endpoint("POST", "/v1/messages", create, "Answer a conversation, in Anthropic's shape.", request=MessagesRequest,
-             answer=shapes.Message, events=shapes.Event, is_work=True, tag="Anthropic"),
+             answer=shapes.Message, events=shapes.Event, error=errors.ErrorAnswer, is_work=True, tag="Anthropic"),
     Endpoint("POST", "/v1/messages/count_tokens", count_tokens, "How many tokens a conversation is.",
-             request=Conversation, answer=shapes.TokenCount, is_work=True, tag="Anthropic"),
+             request=Conversation, answer=shapes.TokenCount, error=errors.ErrorAnswer, is_work=True, tag="Anthropic"),
 )  # fmt: skip
