@@ -17,7 +17,17 @@ from aphrodite.service.anthropic import messages
 from aphrodite.service.endpoint import Endpoint, application
 from aphrodite.service.errors import ApiError
 from aphrodite.service.middleware import RequestId, Timing
-from aphrodite.service.openai import batches, chat, completions, conversations, embeddings, files, models, responses
+from aphrodite.service.openai import (
+    batches,
+    chat,
+    completions,
+    conversations,
+    embeddings,
+    files,
+    models,
+    responses,
+    responses_input_tokens,
+)
 from aphrodite.service.replies import error_reply
 from aphrodite.service.service import Service
 
@@ -30,6 +40,7 @@ _ENDPOINTS: tuple[Endpoint, ...] = (
     *tokenization.ENDPOINTS,
     *messages.ENDPOINTS,
     *models.ENDPOINTS,
+    *responses_input_tokens.ENDPOINTS,  # before the route that takes any id in its place
     *responses.ENDPOINTS,
     *conversations.ENDPOINTS,
     *files.ENDPOINTS,

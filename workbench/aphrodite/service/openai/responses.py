@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import time
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from starlette.types import Message
 
 from aphrodite.service.background import Job
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.errors import bad_request
 from aphrodite.service.openai.conversation import Answer, Turn, start
-from aphrodite.service.openai.metadata import checked_metadata
 from aphrodite.service.openai.pages import Deleted, Page, PageQuery, not_found, page_reply, page_request
 from aphrodite.service.openai.responses_history import earlier_items
 from aphrodite.service.openai.responses_items import checked_items, new_id
@@ -41,44 +37,36 @@ async def create(call: Call) -> Any:
     earlier = await earlier_items(call, request)
     asked = Asked(checked_items(request.input), request.previous_response_id, earlier.conversation)
     turn = turn_of(request, [*earlier.items, *asked.input], sampling_of(request))
-    if request.background:
-        return await _in_background(call, request, asked, turn)
     answer = await start(call, turn)
-    run = ResponseRun(call, asked, _response(request, asked, turn, answer), answer)
-    if request.stream:
-        return EventStream(run.stream(), run.error_event)
-    return json_reply(await call.until_gone(run.whole()))
-
-
-async def _in_background(call: Call, request: ResponseRequest, asked: Asked, turn: Turn) -> Any:
-    """Accepted and stored before the caller hears of it; then it no longer matters whether the caller stays."""
-    answer = await start(call, turn)
-    response = _response(request, asked, turn, answer)
-    response.status = "queued"
-    run = ResponseRun(dataclasses.replace(call, receive=_never), asked, response, answer)
     try:
-        await run.store()
+        run = ResponseRun(call, asked, _response(request, asked, turn, answer), answer)
+        if request.background:
+            return await _in_background(call, run, bool(request.stream))
+        if request.stream:
+            return EventStream(run.stream(), run.error_event)
+        return json_reply(await call.until_gone(run.whole()))
     except BaseException:
         answer.abort()
         raise
-    reply = json_reply(response)
+
+
+async def _in_background(call: Call, run: ResponseRun, as_stream: bool) -> Any:
+    """Accepted and stored before the caller hears of it; then it no longer matters whether the caller stays."""
+    run.response.status = "queued"
+    await run.store()
+    reply = json_reply(run.response)
     call.is_inside = False  # what it counts for goes over to the job
+    call.service.in_flight += 1
 
     async def work(job: Job) -> None:
-        call.service.in_flight += 1
         try:
             await run.in_background(job)
         finally:
             call.service.in_flight -= 1
             call.service.door.leave(call.user)
 
-    job = call.service.background.start(response.id, work)
-    return EventStream(job.log.follow(), run.error_event) if request.stream else reply
-
-
-async def _never() -> Message:
-    await asyncio.Event().wait()
-    raise AssertionError("nobody sets it")
+    job = call.service.background.start(run.response.id, work)
+    return EventStream(job.log.follow(), run.error_event) if as_stream else reply
 
 
 def _response(request: ResponseRequest, asked: Asked, turn: Turn, answer: Answer) -> Response:
@@ -107,7 +95,7 @@ def _response(request: ResponseRequest, asked: Asked, turn: Turn, answer: Answer
         top_logprobs=request.top_logprobs or 0,
         top_p=params.top_p,
         user=request.user,
-        metadata=checked_metadata(request.metadata),
+        metadata=request.metadata or {},
         seed=answer.admitted.seed,
         system_fingerprint=answer.facts.fingerprint,
     )

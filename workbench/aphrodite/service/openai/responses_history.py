@@ -29,6 +29,8 @@ async def earlier_items(call: Call, request: InputFields) -> Earlier:
     Raises:
         ApiError: 404 where it does not exist, 400 where it cannot be gone on from.
     """
+    if request.conversation is not None and request.previous_response_id is not None:
+        raise bad_request("give previous_response_id or conversation, not both", "conversation", "invalid_value")
     if request.conversation is not None:
         conversation = _conversation_id(request.conversation)
         items = await call.service.storage.conversations.items(call.user.tenant, conversation)

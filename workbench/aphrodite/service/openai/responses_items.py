@@ -53,7 +53,7 @@ def _message(item: Item, field: str) -> Item:
         raise _wrong(f"{field}.role", role, f"one of {', '.join(ROLES)}")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
-    if not isinstance(content, list):
+    if not isinstance(content, list) or not content:
         raise _wrong(f"{field}.content", content, "a string or a list of parts")
     texts = [_part(part, f"{field}.content[{place}]") for place, part in enumerate(content)]
     if role == "assistant":

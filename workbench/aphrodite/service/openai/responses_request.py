@@ -7,6 +7,7 @@ from typing import Any
 
 from aphrodite.service.errors import ApiError, bad_request
 from aphrodite.service.openai.conversation import Turn
+from aphrodite.service.openai.metadata import checked_metadata
 from aphrodite.service.openai.responses_items import Item, messages_of
 from aphrodite.service.openai.responses_shapes import InputFields, ResponseRequest
 from aphrodite.service.openai.sampling import checked, given_fields
@@ -26,6 +27,8 @@ def turn_of(request: InputFields, items: list[Item], sampling: Mapping[str, Any]
         ApiError: 400.
     """
     _refuse_unsupported_input(request)
+    if not items:
+        raise _not_allowed("input", [], "a text, or at least one item")
     tools = _tools(request.tools or [])
     choice, tools = _tool_choice(request.tool_choice, tools)
     return Turn(
@@ -35,6 +38,7 @@ def turn_of(request: InputFields, items: list[Item], sampling: Mapping[str, Any]
         tool_choice=choice,
         parallel_tool_calls=request.parallel_tool_calls is not False,
         structured_outputs=_format(request.text.format if request.text else None),
+        format_field="text.format",
         sampling=sampling,
         reasoning_effort=request.reasoning.effort if request.reasoning else None,
         template=template_arguments(request.chat_template_kwargs or {}, "chat_template_kwargs"),
@@ -86,6 +90,7 @@ def check_settings(request: ResponseRequest) -> None:
         raise bad_request("background needs store=true: the answer is fetched later", "background", "invalid_value")
     if request.service_tier not in (None, "auto", "default"):
         raise _not_allowed("service_tier", request.service_tier, "auto or default")
+    checked_metadata(request.metadata)
 
 
 def _refuse_unsupported_input(request: InputFields) -> None:
@@ -98,8 +103,6 @@ def _refuse_unsupported_input(request: InputFields) -> None:
             "reasoning.summary is not supported: reasoning comes whole, as reasoning_text", "reasoning.summary",
             "unsupported_parameter",
         )  # fmt: skip
-    if request.previous_response_id is not None and request.conversation is not None:
-        raise bad_request("give previous_response_id or conversation, not both", "conversation", "invalid_value")
 
 
 # ---- tools

@@ -200,10 +200,3 @@ class ResponseEvent(msgspec.Struct):
 
     type: str
     sequence_number: int
-
-
-class InputTokens(msgspec.Struct):
-    """How long the prompt would be."""
-
-    input_tokens: int
-    object: str = "response.input_tokens"
