@@ -65,7 +65,7 @@ def test_where_one_model_is_served_it_need_not_be_named(http: httpx2.Client, pai
         ({"prompt": 7}, "prompt"),
         ({"prompt": "a" * (2**20 + 1)}, "prompt"),
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "wizard", "content": "a"}]}, "messages"),
+        ({"messages": [{"role": "wizard", "content": "a"}]}, "messages[0].role"),
         ({"messages": MESSAGES, "add_special_tokens": True}, "add_special_tokens"),
         ({"messages": MESSAGES, "chat_template": "{{ messages }}"}, "chat_template"),
         ({"messages": MESSAGES, "continue_final_message": True}, "continue_final_message"),

@@ -13,8 +13,10 @@ from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.engine_process import EngineFailure
 from aphrodite.service.errors import bad_request, from_problem
 from aphrodite.service.model_choice import chosen_model
+from aphrodite.service.openai.conversation import Turn, prompt_of
 from aphrodite.service.openai.prompts import refuse_unsupported, refused
 from aphrodite.service.openai.sampling import TokenId
+from aphrodite.service.openai.tools import ToolDefinitions, tools_of
 from aphrodite.service.replies import Reply, json_reply
 from aphrodite.service.template_arguments import template_arguments
 
@@ -38,7 +40,7 @@ class TokenizeRequest(msgspec.Struct, kw_only=True):
     add_special_tokens: bool | None = None
     return_token_strs: bool | None = None
     add_generation_prompt: bool = True
-    tools: list[dict[str, Any]] | None = None
+    tools: ToolDefinitions | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | None = None
     chat_template: str | None = None
@@ -70,26 +72,35 @@ class Detokenized(msgspec.Struct):
 async def tokenize(call: Call) -> Reply:
     request = await call.json(TokenizeRequest)
     refuse_unsupported(request, "continue_final_message", "chat_template")
-    engine, facts = call.service.models.ready(chosen_model(call.service.models, request.model))
-    found: boundary.TokenIds = await call.until_gone(engine.call(_question(request)))
+    model = chosen_model(call.service.models, request.model)
+    engine, facts = call.service.models.ready(model)
+    turn = _turn(request, model)
+    if turn is not None:
+        found = await prompt_of(call, turn)
+    else:
+        question = boundary.Tokenize(0, request.prompt, add_special_tokens=request.add_special_tokens is not False)
+        found = await call.until_gone(engine.call(question))
     answer = Tokenized(len(found.token_ids), facts.max_model_len, found.token_ids)
     if request.return_token_strs:
         answer.token_strs = found.texts
     return json_reply(answer)
 
 
-def _question(request: TokenizeRequest) -> boundary.Tokenize:
+def _turn(request: TokenizeRequest, model: str) -> Turn | None:
+    """The conversation that is asked about, if one is."""
     if (request.prompt is None) == (request.messages is None):
         raise bad_request("give either prompt or messages", "prompt", "missing_required_parameter")
     if request.messages is None:
-        return boundary.Tokenize(0, request.prompt, add_special_tokens=request.add_special_tokens is not False)
+        return None
     if request.add_special_tokens:
         raise refused("add_special_tokens", "true with messages; the chat template writes its own special tokens")
-    template = template_arguments(request.chat_template_kwargs or {}, "chat_template_kwargs")
-    template.setdefault("add_generation_prompt", request.add_generation_prompt)
-    if request.tools:
-        template["tools"] = request.tools
-    return boundary.Tokenize(0, messages=request.messages, template=template)
+    return Turn(
+        model=model,
+        messages=request.messages,
+        tools=tools_of(request.tools or []),
+        template=template_arguments(request.chat_template_kwargs or {}, "chat_template_kwargs"),
+        add_generation_prompt=request.add_generation_prompt,
+    )
 
 
 async def detokenize(call: Call) -> Reply:

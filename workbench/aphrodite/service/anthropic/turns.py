@@ -42,6 +42,7 @@ def turn_of(request: Conversation, sampling: dict[str, Any] | None = None) -> Tu
         tool_choice=_choice(choice),
         parallel_tool_calls=not (choice and choice.disable_parallel_tool_use),
         structured_outputs=None if schema is None else {"json": schema},
+        format_field="output_config.format",
         sampling=sampling or {},
         reasoning_effort=output.effort if output else None,
         template=_thinking(request),

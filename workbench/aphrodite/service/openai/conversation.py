@@ -53,6 +53,7 @@ __all__ = [
     "ToolCall",
     "ToolCallStarted",
     "Turn",
+    "prompt_of",
     "start",
 ]
 
@@ -164,18 +165,14 @@ async def start(call: Call, turn: Turn) -> Answer:
         ClientGone: the client left while it was admitted.
     """
     engine, facts = call.service.models.ready(turn.model)
-    template = _template(turn, facts)
-    tools = offered(turn.tools, turn.tool_choice)
-    if tools:
-        template["tools"] = [tool.as_template_has_it for tool in tools]
-    messages = template_messages(turn.messages, facts.template_source)
+    messages, tools, template = _for_template(turn, facts)
     form = reply_form(
         facts, tools, turn.tool_choice, parallel=turn.parallel_tool_calls, asked=_structured_outputs(turn),
         blamed=turn.format_field, thought=await _thought(call, engine, facts, template),
     )  # fmt: skip
     message = boundary.Generate(
         id=0,
-        params={**turn.sampling, **form.for_engine(facts.special_tokens)},
+        params={**turn.sampling, **form.for_engine(facts)},
         messages=messages,
         template=template,
         priority=call.user.priority,
@@ -188,6 +185,26 @@ async def start(call: Call, turn: Turn) -> Answer:
     except BaseException:
         generation.abort()
         raise
+
+
+async def prompt_of(call: Call, turn: Turn) -> boundary.TokenIds:
+    """The prompt that start() would give the model: its text and tokens.
+
+    Raises:
+        ApiError, ClientGone: as start() does.
+    """
+    engine, facts = call.service.models.ready(turn.model)
+    messages, _, template = _for_template(turn, facts)
+    return await call.until_gone(engine.call(boundary.Tokenize(0, messages=messages, template=template)))
+
+
+def _for_template(turn: Turn, facts: Facts) -> tuple[list[dict[str, Any]], list[Tool], dict[str, Any]]:
+    """Messages, tools that may be called, and arguments of the chat template (the tools among them)."""
+    template = _template(turn, facts)
+    tools = offered(turn.tools, turn.tool_choice)
+    if tools:
+        template["tools"] = [tool.as_template_has_it for tool in tools]
+    return template_messages(turn.messages, facts.template_source), tools, template
 
 
 def _template(turn: Turn, facts: Facts) -> dict[str, Any]:
