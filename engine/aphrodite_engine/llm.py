@@ -121,9 +121,14 @@ class LLM:
         return self._tokenizer is not None
 
     @property
-    def special_tokens(self) -> dict[str, int]:
-        """Ids of special tokens by their text."""
-        return self._tokenizer.special_tokens if self._tokenizer else {}
+    def added_tokens(self) -> dict[str, int]:
+        """Ids of tokens outside the tokenizer's own words, by their text: marks of turns, calls and thoughts."""
+        return self._tokenizer.added_tokens if self._tokenizer else {}
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that are left out of text unless asked for."""
+        return self._tokenizer.special_ids if self._tokenizer else frozenset()
 
     def render_chat(self, messages: Sequence[Message], /, **template: Any) -> str:
         """A conversation as the prompt text the model sees (tools=..., add_generation_prompt=...)."""

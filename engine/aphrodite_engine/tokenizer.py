@@ -24,7 +24,8 @@ class Tokenizer:
     """A model folder's tokenizer.
 
     Attributes:
-        special_tokens: ids by their text; they are left out of text unless asked for.
+        added_tokens: ids of tokens outside the tokenizer's own words, by their text; special ones among them.
+        special_ids: ids that are left out of text unless asked for.
         eos_token_ids: the end ids that tokenizer_config.json names.
         settings: tokenizer_config.json as read.
         is_byte_level: every token is a string of bytes and text is those bytes joined, as in GPT-2, Llama 3 and Qwen.
@@ -38,8 +39,8 @@ class Tokenizer:
         self._rust.no_padding()
         self._rust.no_truncation()
         added = self._rust.get_added_tokens_decoder()
-        self.special_tokens = {token.content: i for i, token in added.items() if token.special}
-        self.special_ids = frozenset(self.special_tokens.values())
+        self.added_tokens = {token.content: i for i, token in added.items()}
+        self.special_ids = frozenset(i for i, token in added.items() if token.special)
         self.eos_token_ids = tuple(i for i in [self.token_id("eos_token")] if i is not None)
         self.is_byte_level = _is_byte_level(self._rust)
         self._bytes: dict[int, bytes] = {}

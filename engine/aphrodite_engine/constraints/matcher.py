@@ -41,12 +41,13 @@ class Vocabulary:
 
     Attributes:
         end_id: the bit of a mask that says that the text may end; no token of the model.
-        special_ids: of special tokens by their text, which no string or regex of a grammar matches.
+        added_ids: of tokens outside the tokenizer's own words, by their text. No string or regex of a grammar matches
+            those that are special or in angle brackets.
     """
 
     tokenizer: LLTokenizer
     end_id: int
-    special_ids: Mapping[str, int]
+    added_ids: Mapping[str, int]
 
     @classmethod
     def of(cls, tokenizer_json: str, vocab_size: int) -> Vocabulary:
@@ -64,7 +65,7 @@ class Vocabulary:
         except ValueError as error:
             raise GrammarRefused(str(error)) from error
         added = rust.get_added_tokens_decoder().items()
-        return cls(tokenizer, end_id, {token.content: token_id for token_id, token in added if token.special})
+        return cls(tokenizer, end_id, {token.content: token_id for token_id, token in added})
 
 
 def translated(kind: str, text: str) -> str:
@@ -111,18 +112,18 @@ def after_a_thought(vocabulary: Vocabulary, grammar: str, opening: str, closing:
     is_lark = not grammar.lstrip().startswith("{")
     grammars: list[dict[str, Any]] = [{"lark_grammar": grammar}] if is_lark else json.loads(grammar)["grammars"]
     grammars[0]["name"] = "answer"
-    special = vocabulary.special_ids
-    lead = "thought" if not opening else f"({_literal(special, opening)} thought)?"
-    if closing in special:
-        thought = f"thought: /(?s:.*)/ <[{special[closing]}]>"
+    added = vocabulary.added_ids
+    lead = "thought" if not opening else f"({_literal(added, opening)} thought)?"
+    if closing in added:
+        thought = f"thought: /(?s:.*)/ <[{added[closing]}]>"
     else:
         thought = f"thought[suffix={json.dumps(closing)}]: /(?s:.*)/"
     lark = f"start: {lead} BLANKS? @answer\n{thought}\nBLANKS: /[ \\n]{{1,4}}/"
     return json.dumps({"grammars": [{"name": "reply", "lark_grammar": lark}, *grammars]})
 
 
-def _literal(special: Mapping[str, int], text: str) -> str:
-    return f"<[{special[text]}]>" if text in special else json.dumps(text)
+def _literal(added: Mapping[str, int], text: str) -> str:
+    return f"<[{added[text]}]>" if text in added else json.dumps(text)
 
 
 def tried(vocabulary: Vocabulary, kind: str, text: str, after: Sequence[str]) -> str:

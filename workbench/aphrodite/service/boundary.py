@@ -130,7 +130,8 @@ class Facts(msgspec.Struct, frozen=True):
         template_source: the chat template; how tool calls and reasoning are written can be seen from it.
         bos: whether the tokenizer puts a token of its own in front, so that an empty prompt is not empty.
         fingerprint: names model, build and settings: equal fingerprints give equal tokens for equal requests.
-        special_tokens: their ids by their text; they are left out of texts unless asked for.
+        added_tokens: marks of turns, calls and thoughts, which are tokens of their own: ids by text.
+        special_ids: ids that are left out of texts unless asked for.
     """
 
     model: str
@@ -147,7 +148,8 @@ class Facts(msgspec.Struct, frozen=True):
     plan_text: str
     device: str
     load_seconds: float
-    special_tokens: dict[str, int] = {}
+    added_tokens: dict[str, int] = {}
+    special_ids: frozenset[int] = frozenset()
 
 
 class Ready(msgspec.Struct, tag="ready"):

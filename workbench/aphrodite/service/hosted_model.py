@@ -218,7 +218,8 @@ def _facts(llm: LLM, opening: boundary.Open, load_seconds: float) -> Facts:
         plan_text=str(plan),
         device=plan.device,
         load_seconds=load_seconds,
-        special_tokens=llm.special_tokens,
+        added_tokens=llm.added_tokens,
+        special_ids=llm.special_ids,
     )
 
 

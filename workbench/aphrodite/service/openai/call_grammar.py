@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,14 +19,14 @@ class CallGrammar:
     """Replies with calls of these tools.
 
     Args:
-        special: ids of special tokens by their text: a marker among them is that token, never its characters.
+        added: ids of added tokens by their text: where a form writes one, it is that token, never its characters.
         one_only: no second call.
     """
 
-    def __init__(self, form: CallForm, tools: Sequence[Tool], special: Mapping[str, int], one_only: bool) -> None:
+    def __init__(self, form: CallForm, tools: Sequence[Tool], added: Mapping[str, int], one_only: bool) -> None:
         self._form, self._tools, self._one_only = form, tools, one_only
-        self._is_special = form.marker in special
-        self._marker = f"<[{special[form.marker]}]>" if self._is_special else _quoted(form.marker)
+        self._added = added
+        self._marker = self._written(form.marker)
 
     def forced(self) -> str:
         """Nothing but calls, at least one."""
@@ -36,7 +37,7 @@ class CallGrammar:
         if not self._form.marker:  # a reply is a call from its first brace on, or text
             text = r"TEXT: /\s*[^{\s](?s:.*)/"
             return self._grammar("rest | TEXT?", [text], strict=False)
-        if self._is_special:
+        if self._form.marker in self._added:
             return self._grammar(f"TEXT? ({self._marker} rest)?", [f"TEXT: {_ANY_TEXT}"], strict=False)
         # As soon as the marker is there, the lazy lexeme ends the text.
         text = [f"TEXT: {_ANY_TEXT}", f"lead[lazy]: TEXT {self._marker}"]
@@ -49,7 +50,7 @@ class CallGrammar:
     def _grammar(self, start: str, more: list[str], *, strict: bool) -> str:
         """`rest` is everything behind the first marker."""
         form = self._form
-        joint, opening, closing = _quoted(form.joint), _quoted(form.opening), _quoted(form.closing)
+        joint, opening, closing = map(self._written, (form.joint, form.opening, form.closing))
         if form.marks_each:
             again = "" if self._one_only else f" ({joint}? {self._marker} one)*"
             rest = [f"rest: one{again}", f"one: {opening} call {closing}"]
@@ -60,15 +61,17 @@ class CallGrammar:
         bodies = [line for place, tool in enumerate(self._tools) for line in self._body(place, tool, strict)]
         return "\n".join([f"start: {start}", *more, *rest, calls, *bodies])
 
+    def _written(self, text: str) -> str:
+        """A text of the form, with added tokens as such."""
+        parts = re.split("(" + "|".join(map(re.escape, self._added)) + ")", text) if self._added else [text]
+        lark = [f"<[{self._added[part]}]>" if part in self._added else json.dumps(part) for part in parts if part]
+        return " ".join(lark) or '""'
+
     def _body(self, place: int, tool: Tool, strict: bool) -> list[str]:
-        head = _quoted(f'{{"name": {json.dumps(tool.name)}, "{self._form.arguments_key}": ')
+        head = json.dumps(f'{{"name": {json.dumps(tool.name)}, "{self._form.arguments_key}": ')
         schema = tool.arguments_schema if strict or tool.strict else {"type": "object"}
         return [f'call{place}: {head} arguments{place} "}}"', f"arguments{place}: {_json(schema)}"]
 
 
 def _json(schema: Mapping[str, Any]) -> str:
     return "%json " + json.dumps({**schema, "x-guidance": _JSON_OPTIONS})
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text)

@@ -33,12 +33,12 @@ class ReplyForm:
     structured_outputs: Mapping[str, Any] | None = None
     blamed: str = "structured_outputs"
 
-    def for_engine(self, special_tokens: Mapping[str, int]) -> dict[str, Any]:
+    def for_engine(self, facts: Facts) -> dict[str, Any]:
         """Fields of SamplingParams."""
         fields: dict[str, Any] = {}
         markers = {self.calls.marker} if self.calls else set()
         markers |= {OPENING, CLOSING} if self.thought is not Thought.NONE else set()
-        if markers & special_tokens.keys():
+        if not facts.special_ids.isdisjoint(facts.added_tokens.get(marker, -1) for marker in markers):
             fields["skip_special_tokens"] = False  # or they would be gone from the text
         if self.structured_outputs is not None:
             after = [OPENING if self.thought is Thought.POSSIBLE else "", CLOSING]
@@ -75,7 +75,7 @@ def reply_form(
             "tool_choice 'required', 'none' or a function's name work"
         )
         raise bad_request(message, "tools", "unsupported_by_model")
-    grammar = CallGrammar(form, tools, facts.special_tokens, one_only=not parallel)
+    grammar = CallGrammar(form, tools, facts.added_tokens, one_only=not parallel)
     names = frozenset(tool.name for tool in tools)
     if choice.is_forced:
         return ReplyForm(thought, form, names, {"grammar": grammar.forced()}, "tools")
