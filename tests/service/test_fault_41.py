@@ -25,8 +25,9 @@ def theirs(service: Running) -> dict[str, str]:
     return bearer(new_key(service))
 
 
-def same(answer: httpx2.Response, unknown: httpx2.Response, found: str, missing: str) -> None:
+def same(answers: list[httpx2.Response], found: str, missing: str) -> None:
     """Nobody can tell somebody else's from what never was."""
+    answer, unknown = answers
     assert answer.status_code == unknown.status_code == 404
     assert answer.text.replace(found, "ID") == unknown.text.replace(missing, "ID")
 
@@ -37,9 +38,9 @@ def test_fault_41_a_teammate_s_response(http: httpx2.Client, mine: dict[str, str
     unknown = "resp_000000000000000000000000"
     for method, rest in (("GET", ""), ("GET", "/input_items"), ("POST", "/cancel"), ("DELETE", "")):
         paths = [f"/v1/responses/{response_id}{rest}" for response_id in (made, unknown)]
-        same(*(http.request(method, path, headers=theirs) for path in paths), made, unknown)
+        same([http.request(method, path, headers=theirs) for path in paths], made, unknown)
     bodies = [{**asked, "previous_response_id": response_id} for response_id in (made, unknown)]
-    same(*(http.post("/v1/responses", json=body, headers=theirs) for body in bodies), made, unknown)
+    same([http.post("/v1/responses", json=body, headers=theirs) for body in bodies], made, unknown)
     assert http.get(f"/v1/responses/{made}", headers=mine).status_code == 200
 
 
@@ -56,9 +57,9 @@ def test_fault_41_a_teammate_s_conversation(http: httpx2.Client, mine: dict[str,
     ]
     for method, rest, body in requests:
         paths = [f"/v1/conversations/{conversation}{rest}" for conversation in (made, unknown)]
-        same(*(http.request(method, path, json=body, headers=theirs) for path in paths), made, unknown)
+        same([http.request(method, path, json=body, headers=theirs) for path in paths], made, unknown)
     bodies = [{"model": "demo", "input": "x", "conversation": conversation} for conversation in (made, unknown)]
-    same(*(http.post("/v1/responses", json=body, headers=theirs) for body in bodies), made, unknown)
+    same([http.post("/v1/responses", json=body, headers=theirs) for body in bodies], made, unknown)
     assert len(http.get(f"/v1/conversations/{made}/items", headers=mine).json()["data"]) == 1
 
 
@@ -70,13 +71,13 @@ def test_fault_41_a_teammate_s_batch(http: httpx2.Client, mine: dict[str, str], 
     unknown = "batch_000000000000000000000000"
     for method, rest in (("GET", ""), ("POST", "/cancel")):
         paths = [f"/v1/batches/{batch}{rest}" for batch in (made, unknown)]
-        same(*(http.request(method, path, headers=theirs) for path in paths), made, unknown)
+        same([http.request(method, path, headers=theirs) for path in paths], made, unknown)
     missing = "file-000000000000000000000000"
     bodies = [{**asked, "input_file_id": one} for one in (file_id, missing)]
-    same(*(http.post("/v1/batches", json=body, headers=theirs) for body in bodies), file_id, missing)
+    same([http.post("/v1/batches", json=body, headers=theirs) for body in bodies], file_id, missing)
     assert http.get("/v1/batches", headers=theirs).json()["data"] == []
     pages = [f"/v1/batches?after={batch}" for batch in (made, unknown)]
-    same(*(http.get(page, headers=theirs) for page in pages), made, unknown)
+    same([http.get(page, headers=theirs) for page in pages], made, unknown)
 
 
 def test_fault_41_a_teammate_s_prompts_are_not_in_the_cache(

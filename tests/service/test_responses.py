@@ -353,7 +353,7 @@ def test_a_killed_service_s_background_response_has_failed(tmp_path: Any) -> Non
     with running(None, **data) as service, client(service) as sdk:
         found = sdk.responses.retrieve(made.id)
         assert found.status == "failed" and found.error is not None and "ended" in found.error.message
-        other = sdk.responses.create(model="demo", background=True, **ENDLESS)
+        other = sdk.responses.create(model="demo", background=True, **{**ENDLESS, "max_output_tokens": 300})
         assert service.terminate(60) == 0, "a drain lets it end"
         assert "Traceback" not in service.log
     with running(None, **data) as service, client(service) as sdk:
@@ -426,6 +426,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {str(n): "v" for n in range(17)}}, "metadata"),
     ({"service_tier": "priority"}, "service_tier"),
     ({"model": None}, "model"),
+    ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
+    ({"temperature": "hot"}, "temperature"),
 ]
 
 
@@ -435,6 +437,13 @@ def test_what_cannot_be_done_is_refused_by_name(http: httpx2.Client, change: dic
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     assert error["param"] == param and param.partition("[")[0].partition(".")[0] in error["message"]
+
+
+def test_an_input_over_the_context_is_refused_and_never_shortened(http: httpx2.Client) -> None:
+    answer = http.post("/v1/responses", json={"model": "demo", "input": "word " * 3000})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "input")
 
 
 def test_fault_27_ids_and_labels_that_look_like_sql(http: httpx2.Client) -> None:

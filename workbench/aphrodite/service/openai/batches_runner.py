@@ -77,6 +77,8 @@ class BatchRunner:
                     swept = True
             except ApiError as error:  # the storage has written down why; the next look may find it well again
                 logger.warning("batches wait: %s", error)
+            except Exception:  # the outermost frame of this loop, which must not end before the service does
+                logger.exception("the look for batches failed")
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await changed.wait()

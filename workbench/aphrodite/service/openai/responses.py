@@ -11,12 +11,19 @@ from msgspec import UNSET, Meta, UnsetType
 from aphrodite.service.background import Job
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
-from aphrodite.service.errors import bad_request
+from aphrodite.service.errors import ApiError, bad_request, from_problem
+from aphrodite.service.generation import EngineFailure
 from aphrodite.service.openai.conversation import Answer, Turn, start
 from aphrodite.service.openai.pages import Deleted, Page, PageQuery, not_found, page_reply, page_request
 from aphrodite.service.openai.responses_history import earlier_items
 from aphrodite.service.openai.responses_items import checked_items, new_id
-from aphrodite.service.openai.responses_request import check_settings, echoed_tools, sampling_of, turn_of
+from aphrodite.service.openai.responses_request import (
+    check_settings,
+    echoed_tools,
+    in_our_words,
+    sampling_of,
+    turn_of,
+)
 from aphrodite.service.openai.responses_run import Asked, ResponseRun
 from aphrodite.service.openai.responses_shapes import (
     ConversationId,
@@ -37,7 +44,7 @@ async def create(call: Call) -> Any:
     earlier = await earlier_items(call, request)
     asked = Asked(checked_items(request.input), request.previous_response_id, earlier.conversation)
     turn = turn_of(request, [*earlier.items, *asked.input], sampling_of(request))
-    answer = await start(call, turn)
+    answer = await _started(call, turn)
     try:
         run = ResponseRun(call, asked, _response(request, asked, turn, answer), answer)
         if request.background:
@@ -48,6 +55,15 @@ async def create(call: Call) -> Any:
     except BaseException:
         answer.abort()
         raise
+
+
+async def _started(call: Call, turn: Turn) -> Answer:
+    try:
+        return await start(call, turn)
+    except EngineFailure as error:
+        raise in_our_words(from_problem(error.problem)) from None
+    except ApiError as error:
+        raise in_our_words(error) from None
 
 
 async def _in_background(call: Call, run: ResponseRun, as_stream: bool) -> Any:

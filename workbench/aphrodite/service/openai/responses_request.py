@@ -16,6 +16,7 @@ from aphrodite.service.template_arguments import template_arguments
 
 LOGPROBS = "message.output_text.logprobs"
 _MAX_TOP_LOGPROBS = 20
+_OUR_WORDS = {"messages": "input", "max_tokens": "max_output_tokens", "reasoning_effort": "reasoning.effort"}
 #: Known fields without which the answer would be another one.
 _UNSUPPORTED = ("prompt", "moderation", "context_management", "max_tool_calls", "background_options", "access_programs")
 
@@ -62,10 +63,17 @@ def sampling_of(request: ResponseRequest) -> dict[str, Any]:
     try:
         return checked(params)
     except ApiError as error:
-        if error.param != "max_tokens":
-            raise
-        message = error.message.replace("max_tokens", "max_output_tokens")
-        raise bad_request(message, "max_output_tokens", error.code) from None
+        raise in_our_words(error) from None
+
+
+def in_our_words(error: ApiError) -> ApiError:
+    """An error of a chat's field under the name that responses have for it."""
+    ours = _OUR_WORDS.get(error.param or "")
+    if ours is None:
+        return error
+    return ApiError(
+        error.status, error.message.replace(error.param or "", ours), param=ours, code=error.code, headers=error.headers
+    )
 
 
 def wants_logprobs(request: ResponseRequest) -> bool:
