@@ -120,7 +120,7 @@ def test_content_may_be_blocks_and_system_too(http: httpx2.Client) -> None:
 
 def test_a_forced_tool_is_called_with_arguments_of_its_schema(claude: anthropic.Anthropic) -> None:
     message = claude.messages.create(
-        model="demo", max_tokens=64, messages=ASK_WEATHER, tools=[WEATHER],
+        model="demo", max_tokens=256, messages=ASK_WEATHER, tools=[WEATHER],
         tool_choice={"type": "tool", "name": "get_weather"}, extra_body={"temperature": 0},
     )  # fmt: skip
     assert message.stop_reason == "tool_use"
@@ -131,7 +131,7 @@ def test_a_forced_tool_is_called_with_arguments_of_its_schema(claude: anthropic.
 
 def test_a_streamed_call_is_the_same_call(claude: anthropic.Anthropic) -> None:
     fields: Any = {
-        "model": "demo", "max_tokens": 64, "messages": ASK_WEATHER, "tools": [WEATHER], "tool_choice": {"type": "any"},
+        "model": "demo", "max_tokens": 256, "messages": ASK_WEATHER, "tools": [WEATHER], "tool_choice": {"type": "any"},
         "extra_body": {"seed": 3},
     }  # fmt: skip
     whole = claude.messages.create(**fields)
