@@ -176,7 +176,7 @@ def _response(text: str, contents: Schema) -> Schema:
 
 def _errors(found: Endpoint) -> Iterator[int]:
     yield from _ALWAYS
-    if "{" in found.path or found.request is not None or found.access is Access.ADMIN:
+    if "{" in found.path or found.request or found.query or found.access is Access.ADMIN:
         yield 404
     if found.request is not None or found.form is not None:
         yield from (408, 413, 415)
