@@ -52,7 +52,7 @@ _SNIPPETS = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from aphrodite_apps.cli.limit_flags import add_limit_flags
 
-    parser.add_argument("--name", required=True, metavar="NAME", help="whose key it is")
+    parser.add_argument("--name", required=True, metavar="NAME", help="whose key it is; needed (default: none)")
     add_limit_flags(parser)
     add_port_flag(parser)
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_port_flag(parser)
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
     parser.add_argument("--allowed-host", dest="allowed_hosts", action="append", default=[], metavar="NAME",
-                        help="a further name of the service, under which a key is needed; repeatable")  # fmt: skip
+                        help="a further name, under which a key is needed; repeatable (default: none)")  # fmt: skip
     parser.add_argument("--allowed-origin", dest="allowed_origins", action="append", default=[], metavar="ORIGIN",
                         help="origin whose web pages may call from a browser; repeatable (default: none)")  # fmt: skip
     parser.add_argument("--require-key", action="store_true", help="also on this machine, where others use it too")
