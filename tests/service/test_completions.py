@@ -11,6 +11,7 @@ from openai.types import Completion
 
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
+from tests.service.running import Running, wait_for
 
 PROMPT = "Once upon a time there was a fox."
 
@@ -274,6 +275,26 @@ def test_a_stream_tells_ids_piece_by_piece(http: httpx2.Client, sdk: openai.Open
     pieces: list[Any] = [chunk.choices[0] for chunk in chunks]
     assert pieces[0].prompt_token_ids == whole["prompt_token_ids"]
     assert [i for piece in pieces for i in piece.token_ids] == whole["token_ids"]
+
+
+def test_a_client_that_goes_away_ends_all_its_prompts(service: Running) -> None:
+    def running_now() -> int:
+        with service.client(headers=service.admin) as client:
+            return client.get("/admin/status").json()["models"][0]["stats"]["running"]
+
+    fields = {
+        "model": "demo",
+        "prompt": ["A", "B", "C"],
+        "n": 2,
+        "ignore_eos": True,
+        "max_tokens": 1900,
+        "stream": True,
+    }
+    with service.client() as client, client.stream("POST", "/v1/completions", json=fields) as stream:
+        lines = stream.iter_lines()  # kept: dropping the generator closes the connection
+        next(lines)
+        wait_for(lambda: running_now() == 6, 20)
+    wait_for(lambda: running_now() == 0, 20)
 
 
 def test_an_unknown_model_is_not_found(sdk: openai.OpenAI) -> None:
