@@ -13,6 +13,7 @@ from starlette.types import Message, Scope
 
 from aphrodite.service import wire
 from aphrodite.service.access import User
+from aphrodite.service.access.keys import MAX_PRIORITY
 from aphrodite.service.endpoint import Endpoint, application
 from aphrodite.service.errors import ApiError
 from aphrodite.service.openai.batches_results import LineResponse, new_request_id
@@ -24,8 +25,8 @@ logger = logging.getLogger("aphrodite.batches")
 
 #: What a batch may be made of.
 URLS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-#: Later than every interactive request; lower runs first.
-PRIORITY = 1000
+#: Added to the priority of who asked: later than every interactive request of anybody; lower runs first.
+PRIORITY = 2 * MAX_PRIORITY + 1
 #: How often to look for batches that another service left, or that a full disk had stopped.
 _LOOK_SECONDS = 15.0
 #: Answers that say "not now".
