@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
+from typing import Any, get_origin
 
 import uvloop
+from msgspec.structs import fields
 
 from aphrodite.service import boundary
 from aphrodite.service.boundary import Facts, Stats, Token
@@ -65,7 +66,7 @@ class NullEngine:
 
 def facts(model: str) -> Facts:
     """As if a model were loaded."""
-    known: dict[str, Any] = dict.fromkeys(Facts.__struct_fields__, 0)
+    known: dict[str, Any] = {f.name: (get_origin(f.type) or f.type)() for f in fields(Facts) if f.required}
     known |= dict.fromkeys(("architecture", "fingerprint", "plan_text"), "null")
     known |= {"model": model, "device": "cpu", "template_source": "{{ messages }}", "plan": {}}
     known |= {"generates": True, "has_chat_template": True, "bos": True}

@@ -40,6 +40,7 @@ _LOST = Problem("lost", "the engine process died while this request ran and is b
 _NOT_NOW = Problem("lost", "the engine process is being started again; send the request again in a moment")
 _BUSY = Problem("lost", "the engine has more unread requests than it may hold; send this one again in a moment")
 _STOPPED = Problem("closed", "the engine was stopped while this request ran")
+_STOPPED_EARLY = Problem("closed", "the engine was stopped while it started")
 
 
 class State(enum.Enum):
@@ -86,7 +87,7 @@ class EngineProcess:
         self._numbers = itertools.count(1)
         self._pending: dict[int, Generation | Question] = {}
         self._child: Child | None = None
-        self._supervision: asyncio.Task[None] | None = None
+        self._supervision: asyncio.Task[Problem] | None = None
         self._ready_since: float | None = None
         self._unanswered = 0
 
@@ -121,15 +122,15 @@ class EngineProcess:
         self.problem, self.progress = None, (0, 0)
         before, self.state = self.state, State.STARTING
         # In a context of its own: what the log says later is not part of the request that loaded the model.
-        self._supervision = asyncio.create_task(self._supervise(loaded), context=contextvars.Context())
-        try:
-            await loaded
-        except EngineFailure as failure:
-            await asyncio.wait({self._supervision})
-            self.problem = failure.problem
-            if self.state is State.STARTING:  # not stopped meanwhile
-                self.state = before
-            raise
+        supervision = asyncio.create_task(self._supervise(loaded), context=contextvars.Context())
+        self._supervision = supervision
+        await asyncio.wait({loaded, supervision}, return_when=asyncio.FIRST_COMPLETED)
+        if loaded.done():
+            return
+        self.problem = _STOPPED_EARLY if supervision.cancelled() else supervision.result()
+        if self.state is State.STARTING:  # not stopped meanwhile
+            self.state = before
+        raise EngineFailure(self.problem)
 
     async def stop(self, state: State = State.STOPPED) -> None:
         """End the process and give its memory back; requests that still run get an error at once."""
@@ -141,14 +142,17 @@ class EngineProcess:
                 self._supervision.cancel()
             await asyncio.wait({self._supervision})
 
-    async def _supervise(self, loaded: asyncio.Future[None]) -> None:
-        """Start, serve until it dies, start again: a model that was loaded once is tried until it is back."""
+    async def _supervise(self, loaded: asyncio.Future[None]) -> Problem:
+        """Start, serve until it dies, start again: a model that was loaded once is tried until it is back.
+
+        Returns only where it was not loaded the first time: why not.
+        """
         short_lives = 0
         try:
             while True:
                 problem = await self._one_life(loaded)
                 if not loaded.done():
-                    raise EngineFailure(problem)
+                    return problem
                 lived = time.monotonic() - self._ready_since if self._ready_since else 0.0
                 short_lives = short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
                 wait = min(2.0 ** (short_lives - 2), LONGEST_WAIT_SECONDS) if short_lives > 1 else 0.0
@@ -156,12 +160,8 @@ class EngineProcess:
                 self.restarts += 1
                 self.problem = problem
                 await asyncio.sleep(wait)
-        except EngineFailure as failure:
-            loaded.set_exception(failure)
         finally:
             self.stats = Stats()
-            if not loaded.done():
-                loaded.set_exception(EngineFailure(Problem("closed", "the engine was stopped while it started")))
 
     async def _one_life(self, loaded: asyncio.Future[None]) -> Problem:
         """From the start of a process to its end; why it ended."""
@@ -271,7 +271,7 @@ class EngineProcess:
         message.id = next(self._numbers)
         observed = self._observer(self.settings.id, user, message)
         generation = Generation(message.id, int(message.params.get("n", 1)), self._abort, observed, user)
-        child.send(message)
+        _send(child, message)
         self._pending[message.id] = generation
         return generation
 
@@ -294,7 +294,7 @@ class EngineProcess:
     async def _ask(self, message: boundary.Embed | boundary.Tokenize | boundary.Detokenize, observed: Sink) -> Any:
         child = self._able()
         message.id = next(self._numbers)
-        child.send(message)
+        _send(child, message)
         question = self._pending[message.id] = Question(observed)
         try:
             return await question.answer
@@ -312,3 +312,15 @@ class EngineProcess:
         """Forget a request, and tell the engine if it is still at it."""
         if self._pending.pop(request_id, None) is not None and self._child is not None:
             self._child.send(boundary.Abort(request_id))
+
+
+def _send(child: Child, message: boundary.ToEngine) -> None:
+    """Pass a request on.
+
+    Raises:
+        EngineFailure: it holds what no message can: an integer beyond 64 bits, or more than a frame.
+    """
+    try:
+        child.send(message)
+    except (OverflowError, ValueError) as error:
+        raise EngineFailure(Problem("parameter", f"the request cannot be passed to the engine: {error}")) from error

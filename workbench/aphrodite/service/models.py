@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from aphrodite.service.boundary import Facts
 from aphrodite.service.engine_process import EngineProcess, State
 from aphrodite.service.errors import ApiError, bad_request, unavailable
@@ -75,7 +77,8 @@ class Models:
         Raises:
             ApiError: 409 when a name is taken, 400 when the model is refused; nothing stays behind.
         """
-        taken = [name for name in settings.all_names if name in self.names()]
+        settings = msgspec.structs.replace(settings, names=settings.all_names)  # a folder that goes keeps its name
+        taken = [name for name in settings.names if name in self.names()]
         if taken:
             raise ApiError(409, f"a model is already served as {taken[0]!r}; unload it first", code="name_taken")
         engine = EngineProcess(settings, self._directory, self._observer, self._command, self._promised_to_others)
@@ -118,8 +121,7 @@ class Models:
         try:
             await self._start(engine)
         except BaseException:
-            if engine.state is not State.STOPPED:
-                await engine.stop(State.ASLEEP)
+            await engine.stop(State.ASLEEP)
             raise
 
     async def close(self) -> None:
@@ -129,12 +131,16 @@ class Models:
     async def _start(self, engine: EngineProcess) -> None:
         try:
             async with self._starting:
-                if self._engines.get(engine.settings.id) is not engine:  # unloaded while it waited
-                    raise ApiError(409, f"{engine.settings.id} was unloaded before it was loaded", code="unloaded")
+                self._check_wanted(engine)
                 if engine.state in (State.STARTING, State.ASLEEP):
                     await engine.start()
+                    self._check_wanted(engine)
         except EngineFailure as error:
             raise bad_request(error.problem.message, "model", "model_refused") from error
+
+    def _check_wanted(self, engine: EngineProcess) -> None:
+        if self._engines.get(engine.settings.id) is not engine:
+            raise ApiError(409, f"{engine.settings.id} was unloaded before it was loaded", code="unloaded")
 
     def _forget(self, engine: EngineProcess) -> None:
         if self._engines.get(engine.settings.id) is engine:
