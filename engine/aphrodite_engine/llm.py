@@ -131,7 +131,14 @@ class LLM:
         return self._tokenizer.special_ids if self._tokenizer else frozenset()
 
     def render_chat(self, messages: Sequence[Message], /, **template: Any) -> str:
-        """A conversation as the prompt text the model sees (tools=..., add_generation_prompt=...)."""
+        """A conversation as the prompt text the model sees (tools=..., add_generation_prompt=...).
+
+        Raises:
+            ParameterError: a sampling parameter, which no template knows and which would be lost in it.
+            ChatTemplateError: the model has no template, or the template refuses the conversation.
+        """
+        for name in template.keys() & set(SamplingParams.field_names()):
+            raise ParameterError(name, template[name], f"a field of SamplingParams({name}=...), not of the chat template")
         if self._chat_template is None:
             self._chat_template = ChatTemplate(self._text_tokenizer())
         return self._chat_template.render(messages, **template)

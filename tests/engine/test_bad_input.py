@@ -258,3 +258,9 @@ def test_a_damaged_pooling_file_is_a_model_error(tmp_path: Path) -> None:
     (folder / "1_Pooling" / "config.json").write_text("[")
     with LLM(folder) as llm, pytest.raises(ModelError, match="1_Pooling"):
         llm.embed("a")
+
+
+def test_a_sampling_parameter_is_not_lost_in_the_chat_template(tiny: LLM) -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    refused(lambda: tiny.chat(messages, temperature=0), "temperature", "SamplingParams(temperature=...)")
+    refused(lambda: next(tiny.stream(messages, max_tokens=1)), "max_tokens", "SamplingParams")

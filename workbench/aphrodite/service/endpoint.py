@@ -84,7 +84,9 @@ async def _answer(endpoint: Endpoint, call: Call) -> Any:
         if endpoint.is_work:
             call.service.door.enter(call.user)
             call.is_inside = True
-        return await (endpoint.handle(call) if endpoint.request is None else once(call, endpoint.handle))
+        # Answers of admin routes may hold a key, which must not lie in memory to be given out again.
+        repeatable = endpoint.request is not None and endpoint.access is not Access.ADMIN
+        return await (once(call, endpoint.handle) if repeatable else endpoint.handle(call))
     except ClientGone:
         return None
     except ApiError as error:
