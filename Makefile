@@ -10,7 +10,7 @@ help: ## this list
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	@PYTHON="$(PYTHON)" .ci/environment
 
-run: $(ENVIRONMENT) ## see the bundled model answer, twice the same
+run: $(ENVIRONMENT) ## start the service, see the bundled model answer, twice the same
 	@$(BIN)/aphrodite tour
 
 test: $(ENVIRONMENT) ## everything continuous integration runs

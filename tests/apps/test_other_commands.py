@@ -1,4 +1,4 @@
-"""embed, plan, version and the tour."""
+"""embed, plan and version."""
 
 from __future__ import annotations
 
@@ -55,13 +55,6 @@ def test_version_names_what_a_bug_report_needs(aphrodite: CommandLine) -> None:
     assert {"aphrodite", "python", "torch", "device", "kernels"} <= set(found)
     table = aphrodite("version").out
     assert all(name in table for name in found)
-
-
-def test_the_tour_shows_the_same_tokens_twice(aphrodite: CommandLine) -> None:
-    done = aphrodite("tour")
-    assert done.code == 0
-    assert "tokens are the same" in done.out
-    assert "\033[" not in done.out
 
 
 @pytest.mark.slow

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,18 +22,37 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def run(*command: str, folder: Path) -> str:
+def run(*command: str, folder: Path, **more: str) -> str:
     """Run in a folder that is not the repository, with `aphrodite` on the PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path}
+    environment = {**os.environ, "PATH": path, **more}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_the_python_tour_prints_what_it_says(tmp_path: Path) -> None:
-    (code,), (printed,) = blocks("python"), blocks("text")
+    code, printed = blocks("python")[0], blocks("text")[0]
     assert run(sys.executable, "-W", "error", "-c", code, folder=tmp_path) == printed
+
+
+@pytest.mark.slow
+def test_the_service_tour_runs_and_openai_s_client_prints_what_it_says(tmp_path: Path) -> None:
+    (script,), code, printed = blocks("bash"), blocks("python")[1], blocks("text")[1]
+    start, *rest = script.splitlines()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with TemporaryDirectory(prefix="aph-") as home:  # short: Unix sockets have short paths
+        own = {"APHRODITE_PORT": port, "APHRODITE_RUNTIME_DIR": home, "APHRODITE_DATA_DIR": home + "/data"}
+        try:
+            assert f"http://127.0.0.1:{port}/v1" in run("bash", "-c", start, folder=tmp_path, **own)
+            there = code.replace("2242", port)
+            assert run(sys.executable, "-W", "error", "-c", there, folder=tmp_path) == printed
+            done = run("bash", "-e", "-c", "\n".join(rest), folder=tmp_path, **own)
+            assert done.endswith("the service has ended; its memory is free\n")
+        finally:
+            subprocess.run([sys.executable, "-m", "aphrodite_apps.cli", "down", "--now"], env=os.environ | own)
 
 
 @pytest.mark.slow
