@@ -42,6 +42,8 @@ class HostedModel:
         started = time.perf_counter()
         self._llm = LLM(opening.model, progress=progress, **opening.settings)
         self._admission = ThreadPoolExecutor(_ADMISSION_THREADS, thread_name_prefix="aphrodite-admission")
+        # A new grammar may take seconds: whoever asks for none does not wait for it.
+        self._grammars = ThreadPoolExecutor(_ADMISSION_THREADS, thread_name_prefix="aphrodite-grammars")
         # One at a time, and not in the way of those who wait to be admitted.
         self._vectors = ThreadPoolExecutor(1, thread_name_prefix="aphrodite-vectors")
         self._taken: set[int] = set()  # waiting for a thread, or in one
@@ -55,7 +57,8 @@ class HostedModel:
         if isinstance(message, boundary.Abort):
             self._abort(message.id)
         elif isinstance(message, boundary.Generate):
-            self._begin(self._admission, self._generate, message)
+            follows = "structured_outputs" in message.params
+            self._begin(self._grammars if follows else self._admission, self._generate, message)
         elif isinstance(message, boundary.Embed):
             self._begin(self._vectors, self._embed, message)
         elif isinstance(message, boundary.Tokenize):
@@ -69,7 +72,7 @@ class HostedModel:
 
     def close(self) -> None:
         """End what runs and give the memory back."""
-        for pool in (self._admission, self._vectors):
+        for pool in (self._admission, self._grammars, self._vectors):
             pool.shutdown(wait=False, cancel_futures=True)
         self._llm.close()
 
