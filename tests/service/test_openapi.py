@@ -84,6 +84,7 @@ ANSWERS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/v1/completions", {"json": {"model": "demo", "prompt": "One", "stream": True}}),
     ("POST", "/v1/responses", {"json": {"model": "demo", "input": "What is 39 + 48?", "max_output_tokens": 8}}),
     ("POST", "/v1/responses", {"json": {"model": "demo", "input": "Hi", "max_output_tokens": 8, "stream": True}}),
+    ("POST", "/v1/responses/input_tokens", {"json": {"model": "demo", "input": "What is 39 + 48?"}}),
     ("POST", "/generate", {"json": {"prompt": "One", "max_tokens": 4, "logprobs": 2, "prompt_logprobs": 1}}),
     ("POST", "/generate", {"json": {"messages": QUESTION, "max_tokens": 4, "stream": True}}),
     ("POST", "/render", {"json": {"messages": QUESTION}}),
