@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx2
 import openai
 import pytest
 
+from aphrodite.service import daemon, runtime
 from aphrodite.service.settings import EdgeSettings, ModelSettings, ServiceSettings
 from tests.engine.tiny import write_tiny_llama
 from tests.service.running import DEMO, Running, running
@@ -90,3 +92,14 @@ def guarded() -> Iterator[Running]:
     )
     with running(settings) as found:
         yield found
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Runtime and data folders of this test's own; services that it leaves are ended."""
+    with TemporaryDirectory(prefix="aph-") as folder:  # short: Unix sockets have short paths
+        monkeypatch.setenv("APHRODITE_RUNTIME_DIR", folder)
+        monkeypatch.setenv("APHRODITE_DATA_DIR", folder + "/data")
+        yield Path(folder)
+        for port in runtime.running_ports():
+            daemon.down(port, now=True)

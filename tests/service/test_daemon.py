@@ -10,12 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import jupyter_client
 import msgspec
 import pytest
 
@@ -24,24 +21,7 @@ from aphrodite.service.daemon import ServiceError
 from aphrodite.service.settings import ModelSettings, ServiceSettings
 from tests.service import faulty_worker
 from tests.service.processes import alive, children, kill
-from tests.service.running import DEMO, wait_for
-
-
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Runtime and data folders of this test's own; services that it leaves are ended."""
-    with TemporaryDirectory(prefix="aph-") as folder:  # short: Unix sockets have short paths
-        monkeypatch.setenv("APHRODITE_RUNTIME_DIR", folder)
-        monkeypatch.setenv("APHRODITE_DATA_DIR", folder + "/data")
-        yield Path(folder)
-        for port in runtime.running_ports():
-            daemon.down(port, now=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.service.running import DEMO, free_port, wait_for
 
 
 def quick(port: int = 0, fault: str = "loads-well", **more: Any) -> ServiceSettings:
@@ -218,50 +198,3 @@ def test_it_outlives_the_shell_that_started_it(home: Path) -> None:
     time.sleep(0.5)
     status = daemon.ask(connection, "GET", "/admin/status")
     assert [(model["state"], model["restarts"]) for model in status["models"]] == [("ready", 0)]
-
-
-KERNEL = """
-import json, urllib.request
-from aphrodite.service import daemon
-from aphrodite.service.settings import ModelSettings, ServiceSettings
-models = (ModelSettings("demo", engine={"kv_cache_memory": 2**26}),)
-started = daemon.up(ServiceSettings(models=models, port=PORT))
-body = {"model": "demo", "messages": [{"role": "user", "content": "Tell me a story."}], "seed": 11, "max_tokens": 24,
-        "return_token_ids": True}
-request = urllib.request.Request(started.connection.url + "/v1/chat/completions", json.dumps(body).encode(),
-                                 {"content-type": "application/json"})
-with urllib.request.urlopen(request) as reply:
-    answer = json.load(reply)
-status = daemon.ask(started.connection, "GET", "/admin/status")
-result = [started.is_new, status["models"][0]["pid"], answer["choices"][0]["token_ids"]]
-"""
-
-
-def in_a_new_kernel(code: str) -> Any:
-    """`result` of the code in an IPython kernel that is killed afterwards."""
-    manager, client = jupyter_client.manager.start_new_kernel(startup_timeout=60)
-    try:
-        reply = client.execute_interactive(
-            code, silent=False, user_expressions={"result": "json.dumps(result)"}, timeout=120, output_hook=print
-        )
-        assert reply["content"]["status"] == "ok", reply["content"]
-        text = reply["content"]["user_expressions"]["result"]["data"]["text/plain"]
-        return msgspec.json.decode(text.strip("'"))
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)  # SIGKILL
-        manager.cleanup_resources()
-
-
-@pytest.mark.slow
-def test_two_kernels_are_restarted_while_the_model_stays_loaded(home: Path) -> None:
-    code = KERNEL.replace("PORT", str(free_port()))
-    first_is_new, first_engine, first_tokens = in_a_new_kernel(code)
-    assert first_is_new
-    assert alive(first_engine)
-    second_is_new, second_engine, second_tokens = in_a_new_kernel(code)
-    third = in_a_new_kernel(code)
-    assert not second_is_new
-    assert second_engine == first_engine
-    assert second_tokens == first_tokens
-    assert third == [False, first_engine, first_tokens]
