@@ -76,3 +76,50 @@ def test_a_client_that_goes_away_frees_the_engine(service: Running) -> None:
         next(lines)
         wait_for(lambda: running_now() == 1, 10)
     wait_for(lambda: running_now() == 0, 10)
+
+
+def test_log_probabilities_of_the_prompt_come_with_a_whole_answer(http: httpx2.Client) -> None:
+    ask = {"model": "demo", "messages": QUESTION, "max_tokens": 1, "prompt_logprobs": 2, "return_token_ids": True}
+    answer = http.post("/v1/chat/completions", json=ask).json()
+    assert len(answer["prompt_logprobs"]) == len(answer["prompt_token_ids"]) and answer["prompt_logprobs"][0] is None
+    for token_id, position in zip(answer["prompt_token_ids"][1:], answer["prompt_logprobs"][1:], strict=True):
+        assert str(token_id) in position and 2 <= len(position) <= 3
+    streamed = http.post("/v1/chat/completions", json=ask | {"stream": True})
+    assert streamed.status_code == 400 and streamed.json()["error"]["param"] == "prompt_logprobs"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("audio", {"voice": "alloy", "format": "wav"}),
+        ("modalities", ["text", "audio"]),
+        ("prediction", {"type": "content", "content": "87"}),
+        ("web_search_options", {}),
+        ("functions", [{"name": "add"}]),
+        ("function_call", "auto"),
+        ("service_tier", "priority"),
+        ("verbosity", "low"),
+        ("chat_template", "{{ messages }}"),
+        ("reasoning_effort", "low"),
+    ],
+)
+def test_known_fields_that_would_change_the_answer_are_refused_by_name(
+    http: httpx2.Client, field: str, value: object
+) -> None:
+    answer = http.post("/v1/chat/completions", json={"model": "demo", "messages": QUESTION, field: value})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == field and field in error["message"]
+
+
+def test_known_fields_that_ask_for_nothing_are_taken(http: httpx2.Client) -> None:
+    nothing = {
+        "audio": None, "modalities": ["text"], "prediction": None, "functions": None, "service_tier": "default",
+        "verbosity": "medium", "reasoning_effort": None, "store": True, "metadata": {"a": "b"}, "user": "ann",
+        "safety_identifier": "x", "prompt_cache_key": "y", "tools": None, "tool_choice": None, "stream": None,
+        "response_format": None, "parallel_tool_calls": None, "logit_bias": None, "stop": None, "n": None,
+    }  # fmt: skip
+    answer = http.post("/v1/chat/completions", json={"model": "demo", "messages": QUESTION, "temperature": 0} | nothing)
+    assert answer.status_code == 200 and "x-ignored-params" not in answer.headers
+    message = answer.json()["choices"][0]["message"]
+    assert message == {"role": "assistant", "content": "87", "refusal": None, "annotations": []}

@@ -71,7 +71,7 @@ class Trial:
     def _start(self) -> None:
         self._end()
         process = self._process = subprocess.Popen(
-            [sys.executable, "-m", "aphrodite_engine.constraints.trial"],
+            [sys.executable, "-P", "-m", "aphrodite_engine.constraints.trial"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
         )  # fmt: skip
         assert process.stdin is not None

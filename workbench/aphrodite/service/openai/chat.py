@@ -26,6 +26,7 @@ from aphrodite.service.openai.chat_shapes import (
     MessageToolCall,
     ToolCallDelta,
 )
+from aphrodite.service.openai.completion_choices import prompt_logprobs
 from aphrodite.service.openai.conversation import (
     Answer,
     News,
@@ -92,6 +93,10 @@ async def create(call: Call) -> Any:
 
 def _turn(request: ChatRequest) -> Turn:
     refuse_unsupported(request)
+    if request.stream and request.prompt_logprobs is not None:
+        raise bad_request(
+            "prompt_logprobs come with whole answers only, not in a stream", "prompt_logprobs", "invalid_value"
+        )
     params = given_fields(request)
     limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
     # OpenAI's default is no limit but the context's.
@@ -160,6 +165,8 @@ class Completion:
         )
         if self.answer.admitted.prompt_token_ids is not None:
             completion.prompt_token_ids = self.answer.admitted.prompt_token_ids
+        if self.answer.prompt_logprobs is not None:
+            completion.prompt_logprobs = prompt_logprobs(self.answer.prompt_logprobs, self.request.prompt_logprobs or 0)
         return completion
 
     async def events(self) -> AsyncGenerator[bytes]:

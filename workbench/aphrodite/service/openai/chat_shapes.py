@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from aphrodite.service.openai.completion_choices import PromptLogprob
 from aphrodite.service.openai.shapes import ChoiceLogprobs, Usage
 
 
@@ -56,6 +57,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     seed: int
     prompt_token_ids: list[int] | UnsetType = UNSET
+    prompt_logprobs: list[dict[str, PromptLogprob] | None] | UnsetType = UNSET
 
 
 class FunctionDelta(msgspec.Struct, omit_defaults=True):

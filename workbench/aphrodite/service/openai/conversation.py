@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aphrodite.service import boundary
-from aphrodite.service.boundary import Admitted, Facts, Token
+from aphrodite.service.boundary import Admitted, Facts, Token, TokenLogprob
 from aphrodite.service.call import Call
 from aphrodite.service.engine_process import EngineProcess
 from aphrodite.service.errors import ApiError, bad_request, from_problem
@@ -92,13 +92,18 @@ class Turn:
 
 
 class Answer:
-    """An admitted turn on its way."""
+    """An admitted turn on its way.
+
+    Attributes:
+        prompt_logprobs: where asked for, from the first news on: of each prompt token, None for the first.
+    """
 
     def __init__(self, turn: Turn, facts: Facts, form: ReplyForm, generation: Generation, admitted: Admitted) -> None:
         self.turn, self.facts, self.admitted = turn, facts, admitted
         self._generation = generation
         self._readers = [ReplyReader(form) for _ in range(turn.sampling.get("n", 1))]
         self._num_output = self._num_cached = self._num_reasoning = 0
+        self.prompt_logprobs: list[list[TokenLogprob] | None] | None = None
 
     async def news(self) -> AsyncGenerator[News]:
         """Everything that happens, in order. Leaving it early does not end the request: abort() does.
@@ -143,6 +148,7 @@ class Answer:
         self._num_reasoning += len(token.token_ids) if reader.is_thinking else 0
         if token.index == 0:
             self._num_cached = max(self._num_cached, token.cached)
+        self.prompt_logprobs = self.prompt_logprobs or token.prompt_logprobs
         deltas = reader.add(token.text, is_last=token.finish_reason is not None)
         return News(token.index, deltas, token.token_ids, token.logprobs, _finish(token, reader))
 
