@@ -73,6 +73,31 @@ FOURTH_HELPING = (
     Part(instructions.upper_case, 2, 70),
     Part(tools.tool_call, 3, 200),
 )
+# And after 8,720: what is still short of its mark.
+FIFTH_HELPING = (
+    Part(recall.short_scattered, 10, 200),
+    Part(recall.short_recall, 3, 120),
+    Part(lists.sorting, 6, 30),
+    Part(lists.copying, 5, 38),
+    Part(json_fill.json_filling, 1, 70),
+)
+# And after 9,620.
+SIXTH_HELPING = (
+    Part(recall.short_scattered, 9, 200),
+    Part(lists.sorting, 9, 30),
+    Part(lists.copying, 2, 38),
+    Part(json_fill.json_filling, 2, 70),
+)
+# And after 10,020: what the last three stretches had cost.
+SEVENTH_HELPING = (
+    Part(tools.tool_call, 5, 200),
+    Part(tools.tool_reply, 3, 200),
+    Part(openers.opener, 2, 25),
+    Part(recall.short_scattered, 6, 200),
+    Part(lists.sorting, 5, 30),
+    Part(lists.copying, 3, 38),
+    Part(json_fill.json_filling, 1, 70),
+)
 # A fact is about eight tokens; see `recall.passage`.
 _TOKENS_A_FACT = 8
 _LONG_PASSAGE = 0.04
@@ -90,7 +115,7 @@ def draw(random: Random, length: int, focus: float, extra: tuple[Part, ...]) -> 
     """
     if length > 256 and random.random() < _LONG_PASSAGE:
         count = int(random.uniform(0.15, 0.9) * length / _TOKENS_A_FACT)
-        if extra in (SECOND_HELPING, FOURTH_HELPING):
+        if extra not in (INDUCTION, PROMISED, THIRD_HELPING):
             return recall.scattered(random, Split.TRAIN, max(4, count), random.randint(4, 12))
         return recall.passage(random, Split.TRAIN, max(4, count), random.randint(4, 4 + length // 128))
     chances = _draws(PARTS, 1 - focus) + _draws(extra, focus)

@@ -17,7 +17,7 @@ from model import Shape
 from samples import samples
 from tokenizers import Tokenizer
 from train import SEED as TRAINING_SEED
-from train import Run, train
+from train import Run, mean_weights, train
 
 HERE = Path(__file__).parent
 WORK = HERE / "work"
@@ -71,7 +71,7 @@ def main() -> None:
     """Run every stage that is not done yet; the exam always runs."""
     tokenizer = prepared_tokenizer()
     run = train(tokenizer, Shape(vocab_size=tokenizer.get_vocab_size()), WORK)
-    export(run.model, tokenizer, SHIPPED)
+    export(mean_weights(run, WORK), tokenizer, SHIPPED)
     results = exam(SHIPPED, tokenizer, run)
     (HERE / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     card.write(HERE)

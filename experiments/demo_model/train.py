@@ -9,7 +9,16 @@ from typing import Any
 
 import torch
 from corpus import Diet, batch
-from mixture import FOURTH_HELPING, INDUCTION, PROMISED, SECOND_HELPING, THIRD_HELPING
+from mixture import (
+    FIFTH_HELPING,
+    FOURTH_HELPING,
+    INDUCTION,
+    PROMISED,
+    SECOND_HELPING,
+    SEVENTH_HELPING,
+    SIXTH_HELPING,
+    THIRD_HELPING,
+)
 from model import Llama, Shape
 from muon import Muon
 from tokenizers import Tokenizer
@@ -47,6 +56,10 @@ PHASES = (
     Phase(800, 8, Diet(512, 0.65, FOURTH_HELPING)),
     Phase(60, 4, Diet(1024, 0.5, FOURTH_HELPING)),
     Phase(60, 2, Diet(2048, 0.5, FOURTH_HELPING)),
+    Phase(300, 16, Diet(256, 0.75, FIFTH_HELPING)),
+    Phase(600, 8, Diet(512, 0.75, FIFTH_HELPING)),
+    Phase(400, 8, Diet(512, 0.75, SIXTH_HELPING)),
+    Phase(260, 8, Diet(512, 0.75, SEVENTH_HELPING)),
 )
 TOTAL = sum(phase.steps for phase in PHASES)
 # The factor on the learning rates at some steps; a line from one to the next.
@@ -54,7 +67,10 @@ RATES = (
     *((-1, 0.0), (60, 1.0), (1633, 1.0), (2347, 0.42), (2700, 0.42), (3034, 0.3087), (4120, 0.02)),
     *((4160, 0.45), (4900, 0.45), (5740, 0.02)),
     *((5770, 0.4), (5950, 0.4), (6300, 0.02)),
-    *((6340, 0.5), (7400, 0.4), (TOTAL, 0.0)),
+    *((6340, 0.5), (7400, 0.4), (8720, 0.0)),
+    *((8760, 0.45), (9000, 0.45), (9620, 0.0)),
+    *((9640, 0.3), (9720, 0.3), (10020, 0.0)),
+    *((10030, 0.25), (10100, 0.25), (TOTAL, 0.0)),
 )
 
 
@@ -125,6 +141,20 @@ def save(run: Run, path: Path) -> None:
     partial.rename(path)
 
 
+#: The shipped weights are a mean of those after this step and the last, the last weighing so much: the last stretch
+#: won tools back and lost some sorting, and the mean keeps both (Wortsman et al., arXiv 2203.05482).
+MEAN_WITH_STEP, LATER_SHARE = 10_020, 0.46
+
+
+def mean_weights(run: Run, work: Path) -> Llama:
+    """The model at the end, averaged with itself at MEAN_WITH_STEP."""
+    earlier = torch.load(work / f"checkpoint_{MEAN_WITH_STEP}.pt", weights_only=True)["model"]
+    later = run.model.state_dict()
+    mean = Llama(run.model.shape)
+    mean.load_state_dict({name: earlier[name].lerp(later[name], LATER_SHARE) for name in later})
+    return mean
+
+
 def wait_while_paused(work: Path) -> None:
     """Sleep as long as the file PAUSE exists."""
     while (work / "PAUSE").exists():
@@ -157,6 +187,8 @@ def train(tokenizer: Tokenizer, shape: Shape, work: Path) -> Run:
                 ),
                 flush=True,
             )
+        if run.step == MEAN_WITH_STEP:
+            save(run, work / f"checkpoint_{MEAN_WITH_STEP}.pt")
         if time.monotonic() - saved > _SAVE_EVERY_S or run.step == TOTAL:
             save(run, path)
             saved = time.monotonic()
