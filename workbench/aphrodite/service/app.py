@@ -61,11 +61,26 @@ def build(service: Service, endpoints: Sequence[Endpoint] = ENDPOINTS) -> ASGIAp
     router = Router([Route(r.path, r) for r in routes], redirect_slashes=False, default=_not_found)
     return RequestId(
         Timing(
-            Gate(router, service.accounts, rules(service.settings, open_paths)),
+            Gate(_Exact(routes, router), service.accounts, rules(service.settings, open_paths)),
             service.metrics,
             [endpoint.path for endpoint in endpoints],
         )
     )
+
+
+class _Exact:
+    """Paths without parameters, found at once: trying sixty patterns in turn costs more than all else on the way."""
+
+    def __init__(self, routes: Iterable[_Paths], others: ASGIApp) -> None:
+        self._by_path = {route.path: route for route in routes if "{" not in route.path}
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._by_path.get(scope["path"])
+        if route is None or scope["root_path"]:
+            return await self._others(scope, receive, send)
+        scope["endpoint"], scope["path_params"] = route, {}
+        await route(scope, receive, send)
 
 
 class _Paths:

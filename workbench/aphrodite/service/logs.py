@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
 
@@ -45,9 +46,8 @@ class JsonLines(logging.Formatter):
         self.about = about
 
     def format(self, record: logging.LogRecord) -> str:
-        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
-            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage()[:_LONGEST_TEXT],
@@ -59,6 +59,11 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)[-_LONGEST_TEXT:]
         return _OBEYED.sub(_escaped, _json(line))
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _json(line: dict[str, object]) -> str:
@@ -124,6 +129,9 @@ def configure_engine(model: str, level: int = logging.INFO) -> None:
 
 
 def _install(handler: logging.Handler, level: int, formatter: logging.Formatter) -> None:
+    # Our lines name no source line, thread or process; the library's own advice for not looking them up.
+    logging._srcfile = None  # type: ignore[attr-defined]
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)

@@ -77,12 +77,17 @@ class Metrics:
             ("model",), registry=registry, buckets=_TOKEN_SECONDS,
         )  # fmt: skip
         self._keys: set[str] = set()
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request has been answered, or its caller has left (status 0, as 499)."""
         method = method if method in _METHODS else OTHER
-        self.requests.labels(method, route, str(status or 499)).inc()
-        self.durations.labels(method, route).observe(seconds)
+        series = self._answered.get((method, route, status))
+        if series is None:  # few: methods and routes are bounded, and so are the statuses that we give
+            series = self.requests.labels(method, route, str(status or 499)), self.durations.labels(method, route)
+            self._answered[method, route, status] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def watch(self, model: str, user: User, _: ToEngine) -> Sink:
         """Who is told everything that the engine says about one request: an Observer."""
