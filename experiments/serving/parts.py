@@ -168,8 +168,8 @@ def _row(engine: str, arrivals: str, answers: Sequence[Answer], seconds: float) 
 
 async def offline(rounds: int) -> dict[str, Any]:
     """The offline workload on the 0.6B shape, in-process and over HTTP, A B A B."""
-    import workloads
-    from shapes import SHAPES, checkpoint
+    import workloads  # pyright: ignore[reportMissingImports]
+    from shapes import SHAPES, checkpoint  # pyright: ignore[reportMissingImports]
 
     from aphrodite_engine.llm import LLM
     from aphrodite_engine.params import SamplingParams
@@ -177,7 +177,7 @@ async def offline(rounds: int) -> dict[str, Any]:
     shape = SHAPES["0.6b"]
     folder = checkpoint(shape)
     jobs = workloads.offline_on_cpu()
-    engine = {"kv_cache_memory": shape.kv_cache_memory}
+    engine: dict[str, Any] = {"kv_cache_memory": shape.kv_cache_memory}
     seconds: dict[str, list[float]] = {"in-process": [], "http": []}
     params = [
         SamplingParams(max_tokens=j.max_tokens, temperature=j.temperature, seed=j.seed, ignore_eos=True) for j in jobs

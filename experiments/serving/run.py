@@ -19,9 +19,10 @@ import uvloop
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "throughput"), str(HERE.parent.parent)]
 
-import machine  # noqa: E402 (these lie in folders that only this script knows)
+# These lie in folders that only this script knows.
+import machine  # noqa: E402  # pyright: ignore[reportMissingImports]
 import parts  # noqa: E402
-import report  # noqa: E402
+import tables  # noqa: E402
 
 RESULTS = HERE / "results"
 PARTS: dict[str, Callable[[int], Any]] = {
@@ -49,7 +50,7 @@ def main() -> None:
         result = {"part": name, "measured_on": machine.facts(), **found}
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
-    report.refresh(RESULTS, HERE / "README.md")
+    tables.refresh(RESULTS, HERE / "README.md")
 
 
 if __name__ == "__main__":
