@@ -16,11 +16,14 @@ run: $(ENVIRONMENT) ## start the service, see the bundled model answer, twice th
 test: $(ENVIRONMENT) ## everything continuous integration runs
 	@$(BIN)/python -m pytest -m "not gpu"
 
+# Starting services takes the time: of their tests, `check` runs those of chat only.
 check: $(ENVIRONMENT) ## style, types and the quick tests, in under two minutes
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
-	@$(BIN)/python -m pytest -q -m "not slow and not gpu"
+	@$(BIN)/python -m pytest -q -m "not slow and not gpu" \
+		--ignore=tests/service --ignore=tests/client --ignore=tests/magics
+	@$(BIN)/python -m pytest -q tests/service/test_chat.py
 
 bench: $(ENVIRONMENT) ## the benchmarks of experiments/throughput
 	@$(BIN)/python experiments/throughput/run.py

@@ -138,7 +138,8 @@ class LLM:
             ChatTemplateError: the model has no template, or the template refuses the conversation.
         """
         for name in template.keys() & set(SamplingParams.field_names()):
-            raise ParameterError(name, template[name], f"a field of SamplingParams({name}=...), not of the chat template")
+            allowed = f"a field of SamplingParams({name}=...), not of the chat template"
+            raise ParameterError(name, template[name], allowed)
         if self._chat_template is None:
             self._chat_template = ChatTemplate(self._text_tokenizer())
         return self._chat_template.render(messages, **template)

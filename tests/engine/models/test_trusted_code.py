@@ -14,7 +14,7 @@ from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
 from tests.engine.models.checkpoints import VOCAB
 
-_CODE = '''
+_CODE = """
 from pathlib import Path
 
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -28,7 +28,7 @@ class HomeMadeConfig(LlamaConfig):
 
 class HomeMadeForCausalLM(LlamaForCausalLM):
     config_class = HomeMadeConfig
-'''
+"""
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ MAX_SAMPLER_STEPS = 64
 TokenId = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
-
 def told(**keywords: Any) -> Meta:
     """Keywords of JSON schema for the OpenAPI document, of what SamplingParams checks: its errors say it better."""
     return Meta(extra_json_schema=keywords)
