@@ -16,14 +16,14 @@ run: $(ENVIRONMENT) ## start the service, see the bundled model answer, twice th
 test: $(ENVIRONMENT) ## everything continuous integration runs
 	@$(BIN)/python -m pytest -m "not gpu"
 
-# Starting services takes the time: of their tests, `check` runs those of chat only.
+# Types and tests share the cores; a test process each has one thread. Of the tests that start services only chat's run.
 check: $(ENVIRONMENT) ## style, types and the quick tests, in under two minutes
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/pyright
-	@$(BIN)/python -m pytest -q -m "not slow and not gpu" \
-		--ignore=tests/service --ignore=tests/client --ignore=tests/magics
-	@$(BIN)/python -m pytest -q tests/service/test_chat.py
+	@$(BIN)/pyright & types=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not gpu" \
+		tests/apps tests/demo_model tests/engine tests/house tests/kernels tests/workbench tests/service/test_chat.py; \
+	tests=$$?; wait $$types && exit $$tests
 
 bench: $(ENVIRONMENT) ## the benchmarks of experiments/throughput
 	@$(BIN)/python experiments/throughput/run.py
