@@ -100,3 +100,9 @@ def test_loading_the_extension_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_connect_without_an_address_finds_this_machine_s_service(cells: Cells) -> None:
+    _, shown = cells("%aphrodite connect")
+    assert "demo" in shown and "127.0.0.1" in shown
+    assert "demo: ready" in repr(cells("%aphrodite status")[0])
