@@ -98,6 +98,8 @@ SEVENTH_HELPING = (
     Part(lists.copying, 3, 38),
     Part(json_fill.json_filling, 1, 70),
 )
+# Stretches whose long passages are facts and nothing else; later ones hide the facts among filler, as the exam does.
+_ALL_FACTS = (INDUCTION, PROMISED, THIRD_HELPING)
 # A fact is about eight tokens; see `recall.passage`.
 _TOKENS_A_FACT = 8
 _LONG_PASSAGE = 0.04
@@ -115,7 +117,7 @@ def draw(random: Random, length: int, focus: float, extra: tuple[Part, ...]) -> 
     """
     if length > 256 and random.random() < _LONG_PASSAGE:
         count = int(random.uniform(0.15, 0.9) * length / _TOKENS_A_FACT)
-        if extra not in (INDUCTION, PROMISED, THIRD_HELPING):
+        if extra not in _ALL_FACTS:
             return recall.scattered(random, Split.TRAIN, max(4, count), random.randint(4, 12))
         return recall.passage(random, Split.TRAIN, max(4, count), random.randint(4, 4 + length // 128))
     chances = _draws(PARTS, 1 - focus) + _draws(extra, focus)

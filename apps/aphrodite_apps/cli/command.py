@@ -1,12 +1,14 @@
-"""What every sub-command is made of, and a parser that answers mistakes in one line."""
+"""What every sub-command is made of."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+
+from aphrodite.argument_parser import OneLineParser, nearest
+
+__all__ = ["Command", "Parser", "UsageError", "nearest"]
 
 
 class UsageError(Exception):
@@ -25,25 +27,7 @@ class Command:
     epilog: str = ""
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse without its usage dump on errors, and with the nearest flag named when one is unknown."""
+class Parser(OneLineParser):
+    """A sub-command's flags."""
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse all of argv; what nobody knows is a UsageError."""
-        arguments, unknown = self.parse_known_args(argv)
-        if unknown:
-            flag = next((word for word in unknown if word.startswith("-")), None)
-            if flag is None:
-                self.error(f"unexpected argument {unknown[0]!r}")
-            name = flag.split("=", 1)[0]
-            self.error(f"no such flag {name}{nearest(name, list(self._option_string_actions))}")
-        return arguments
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """'; did you mean ...?' when one of the known words is close, else nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    mistake = UsageError

@@ -7,11 +7,12 @@ from typing import Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from traitlets import Unicode
 
+from aphrodite.argument_parser import nearest
 from aphrodite.magics import commands, prompt_cell
 from aphrodite.magics.command import Command
 from aphrodite.magics.errors import UsageError
 from aphrodite.magics.notebook import Notebook
-from aphrodite.magics.parser import HelpShown, Parser, nearest, words_of
+from aphrodite.magics.parser import HelpShown, Parser, words_of
 from aphrodite.magics.settings import KNOWN, Settings
 from aphrodite_engine.errors import AphroditeError
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import shlex
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from aphrodite.argument_parser import OneLineParser
 from aphrodite.magics.errors import UsageError
 
 
@@ -15,8 +14,10 @@ class HelpShown(Exception):
     """`--help` was asked for and printed: nothing is left to do."""
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(OneLineParser):
     """One sub-command's flags."""
+
+    mistake = UsageError
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(
@@ -26,28 +27,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise HelpShown
-
-    def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse all words; what nobody knows is a UsageError that names the nearest flag."""
-        arguments, unknown = self.parse_known_args(words)
-        if unknown:
-            flag = next((word for word in unknown if word.startswith("-")), None)
-            if flag is None:
-                self.error(f"unexpected {unknown[0]!r}")
-            name = flag.split("=", 1)[0]
-            self.error(f"no such flag {name}{nearest(name, list(self._option_string_actions))}")
-        return arguments
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """'; did you mean ...?' when one of the known words is close, else nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def words_of(line: str) -> list[str]:

@@ -59,8 +59,8 @@ class Asked:
     model: str
 
 
-def run(notebook: Notebook, arguments: argparse.Namespace, text: str) -> Generation | None:
-    """Ask, show the answer while it comes, keep it. The value is None where --into names a variable."""
+def run(notebook: Notebook, arguments: argparse.Namespace, text: str) -> Generation:
+    """Ask, show the answer while it comes, keep it where --chat and --into say."""
     asked = ask(notebook, arguments, text)
     generation = follow(notebook, asked)
     if arguments.chat and generation.finish_reason != "abort":
