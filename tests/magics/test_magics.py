@@ -78,7 +78,7 @@ def test_a_generation_shows_its_tokens_and_keeps_times_out_of_the_text(cells: Ce
 
 
 def test_presets_are_kept_as_what_differs_from_neutral(cells: Cells) -> None:
-    cells("%aphrodite presets --save mine --temperature 0.5 --top-p 1")
+    cells("%aphrodite presets save mine --temperature 0.5 --top-p 1")
     table, _ = cells("%aphrodite presets")
     assert table.loc["mine"].iloc[0] == {"temperature": 0.5}  # type: ignore[attr-defined]
     value, _ = cells("%aphrodite generate x --preset mine --max-tokens 2")

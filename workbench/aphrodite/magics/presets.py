@@ -1,4 +1,4 @@
-"""`%aphrodite presets`: named sets of parameters; `--save NAME` keeps what is given."""
+"""`%aphrodite presets`: named sets of parameters, listed, shown, saved and deleted."""
 
 from __future__ import annotations
 
@@ -6,26 +6,45 @@ import argparse
 from typing import Any
 
 from aphrodite.magics.command import Command
+from aphrodite.magics.errors import UsageError
 from aphrodite.magics.notebook import Notebook
 from aphrodite.magics.parser import add_field_flag
-from aphrodite.magics.preset import preset, preset_names, save_preset
+from aphrodite.presets import Presets
 from aphrodite.sampling_flags import add_sampling_flags, sampling_fields
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--save", metavar="NAME", help="keep the fields given here under this name")
+    parser.add_argument("action", nargs="?", default="list", choices=("list", "show", "save", "delete"),
+                        help="what to do (default: list)")  # fmt: skip
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the preset; list needs none")
     add_field_flag(parser)
     add_sampling_flags(parser)
 
 
 def run(notebook: Notebook, arguments: argparse.Namespace) -> Any:
-    if arguments.save:
-        file = save_preset(arguments.save, {**dict(arguments.fields), **sampling_fields(arguments)})
-        print(f"kept as {arguments.save} ({file.name})")
+    presets, action, fields = Presets(), arguments.action, {**dict(arguments.fields), **sampling_fields(arguments)}
+    if fields and action != "save":
+        raise UsageError(f"presets {action}: {next(iter(fields))} belongs to `presets save NAME`")
+    if action == "list":
+        return _table(presets)
+    if arguments.name is None:
+        raise UsageError(f"presets {action}: name the preset (known: {', '.join(presets.names())})")
+    if action == "show":
+        return presets.read(arguments.name)
+    if action == "delete":
+        presets.delete(arguments.name)
+        print(f"{arguments.name} is deleted")
         return None
+    presets.save(arguments.name, fields)
+    kept = ", ".join(f"{name}={value!r}" for name, value in presets.read(arguments.name).items())
+    print(f"kept as {arguments.name}: {kept or 'nothing, for nothing differs from neutral'}")
+    return None
+
+
+def _table(presets: Presets) -> Any:
     import pandas as pd
 
-    rows = [{"preset": name, "differs from neutral": preset(name)} for name in preset_names()]
+    rows = [{"preset": name, "differs from neutral": presets.read(name)} for name in presets.names()]
     return pd.DataFrame(rows).set_index("preset")
 
 

@@ -15,8 +15,8 @@ from aphrodite.display.generation import Generation
 from aphrodite.magics.errors import UsageError
 from aphrodite.magics.notebook import Notebook
 from aphrodite.magics.parser import Parser, add_field_flag
-from aphrodite.magics.preset import preset
 from aphrodite.magics.templating import fill
+from aphrodite.presets import Presets
 from aphrodite.sampling_flags import add_sampling_flags, sampling_fields
 from aphrodite_engine.errors import AphroditeError
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEvent
@@ -82,7 +82,7 @@ def ask(notebook: Notebook, arguments: argparse.Namespace, text: str) -> Asked:
     """
     prompt = text if arguments.raw else fill(text, notebook.names)
     fields = {
-        **preset(arguments.preset or notebook.settings.preset),
+        **Presets().read(arguments.preset or notebook.settings.preset),
         **dict(arguments.fields),
         **sampling_fields(arguments),
     }
