@@ -19,6 +19,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 import pytest
 from hypothesis import settings
 
+from tests.browser.chromium import chromium, console_errors, dark_page, page, visit
+
+__all__ = ["chromium", "console_errors", "dark_page", "page", "visit"]  # fixtures for every folder
+
 # The first example of a property may load a model; times are measured in experiments, never in tests.
 settings.register_profile("house", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("house")

@@ -34,10 +34,11 @@ class Machine:
         file.write_text(f"#!{self.bin / 'bash'}\n{script}\n")
         file.chmod(0o755)
 
-    def environment(self) -> tuple[int, str]:
+    def environment(self, **variables: str) -> tuple[int, str]:
         """Exit code and standard error of the script on this machine."""
         command = [str(self.bin / "bash"), str(ROOT / ".ci" / "environment")]
-        done = subprocess.run(command, env={"PATH": str(self.bin)}, capture_output=True, text=True, check=False)
+        environment = {"PATH": str(self.bin), **variables}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         return done.returncode, done.stderr
 
 
@@ -75,3 +76,10 @@ def test_root_on_debian_installs_what_is_missing(machine: Machine) -> None:
     code, said = machine.environment()
     assert "install -y -qq --no-install-recommends python3-venv gcc libc6-dev" in (machine.bin / "asked").read_text()
     assert (code, said) == (1, "error: still missing after apt-get: python3-venv gcc libc6-dev\n")
+
+
+def test_continuous_integration_also_gets_the_counterparts_of_its_tests(machine: Machine) -> None:
+    machine.has("python3", NEW_PYTHON_WITHOUT_VENV)
+    machine.has("id", "echo 1000")
+    machine.has("cc", "exit 0")
+    assert "missing: python3-venv prometheus chromium fonts-dejavu-core;" in machine.environment(CI="true")[1]
