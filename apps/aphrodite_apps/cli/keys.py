@@ -19,7 +19,7 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from aphrodite_apps.cli.limit_flags import add_limit_flags
+    from aphrodite.limit_flags import add_limit_flags
 
     actions = parser.add_subparsers(dest="action", required=True, metavar="add|list|revoke", parser_class=Parser)
     add = actions.add_parser("add", allow_abbrev=False, help="make a key and show it, once")
@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
+    from aphrodite.limit_flags import described, limits
     from aphrodite.service.access.exposure import key_store
-    from aphrodite_apps.cli.limit_flags import described, limits
 
     allowed = limits(arguments)
     key = key_store().add(arguments.name, allowed, priority=arguments.priority, is_admin=arguments.admin)
@@ -66,7 +66,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _row(key: Key, width: int) -> str:
-    from aphrodite_apps.cli.limit_flags import described
+    from aphrodite.limit_flags import described
 
     words = "revoked" if key.revoked else described(key.limits) + (", admin" if key.is_admin else "")
     used = _day(key.last_used) if key.last_used else "never"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -127,6 +128,10 @@ class Client:
     unload = _blocking(AsyncClient.unload)
     sleep = _blocking(AsyncClient.sleep)
     wake = _blocking(AsyncClient.wake)
+
+    def start(self, work: Callable[[AsyncClient], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Begin `work` in this client's own loop and do not wait; cancelling the future aborts what it had begun."""
+        return self._thread.start(work(self._remote))
 
     def close(self) -> None:
         """Close every connection, which ends what still runs. May be called twice."""

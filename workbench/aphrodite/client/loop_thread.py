@@ -36,7 +36,7 @@ class LoopThread:
         Raises:
             ClientClosed: after stop(), or because of it.
         """
-        future = self._submit(work)
+        future = self.start(work)
         try:
             return future.result()
         except concurrent.futures.CancelledError:
@@ -46,7 +46,7 @@ class LoopThread:
 
     async def join(self, work: Coroutine[Any, Any, T]) -> T:
         """The same from a coroutine of any loop; cancelling it cancels the work."""
-        return await asyncio.wrap_future(self._submit(work))
+        return await asyncio.wrap_future(self.start(work))
 
     @property
     def is_stopped(self) -> bool:
@@ -56,7 +56,12 @@ class LoopThread:
         """Cancel what runs and end the thread. May be called twice."""
         self._stop()
 
-    def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Begin and do not wait; cancelling the future cancels the work.
+
+        Raises:
+            ClientClosed: after stop().
+        """
         if self.is_stopped:
             work.close()
             raise ClientClosed
