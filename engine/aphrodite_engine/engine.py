@@ -297,7 +297,7 @@ class Engine:
             job.prompt_logprobs.append(self._position(job.request.prompt_token_ids[place], logprobs))
 
     def _position(self, token_id: int, found: TopLogprobs) -> PositionLogprobs:
-        position = {token_id: Logprob(found.logprob, found.rank, self._token_text(token_id))}
+        position = {token_id: Logprob(found.logprob, found.rank, self._token_text(token_id), found.entropy)}
         for other, logprob in found.top:
             rank = 1 + sum(better > logprob for _, better in found.top)
             position.setdefault(other, Logprob(logprob, rank, self._token_text(other)))

@@ -13,11 +13,16 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 
 @dataclass(frozen=True)
 class Logprob:
-    """One token's log-probability (nats) at a position, its rank (1 is the most likely) and its text."""
+    """One token's log-probability (nats) at a position, its rank (1 is the most likely) and its text.
+
+    Attributes:
+        entropy: (nats) of the whole distribution at the position, with the position's own token; None with the others.
+    """
 
     logprob: float
     rank: int
     decoded_token: str
+    entropy: float | None = None
 
 
 #: Of one position: the drawn token first, then the most likely ones.
@@ -119,7 +124,8 @@ class GenerationResult:
         output.text += event.text
         output.token_ids.extend(event.token_ids)
         if event.logprobs is not None:
-            output.logprobs = [*(output.logprobs or []), *event.logprobs]
+            output.logprobs = output.logprobs or []
+            output.logprobs.extend(event.logprobs)
         if event.finish_reason is not None:
             output.finish_reason, output.stop_reason = event.finish_reason, event.stop_reason
         if event.prompt_logprobs is not None:

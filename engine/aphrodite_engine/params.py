@@ -47,7 +47,8 @@ class SamplingParams:
         include_stop_str_in_output: keep the stop string at the end of the text.
         skip_special_tokens: leave special tokens out of the text (they stay in token_ids).
         seed: 0 to 2**63 - 1; None lets the engine choose one, which the result reports.
-        logprobs: report the logprob of each drawn token and of this many most likely ones (0 to 20). None is off.
+        logprobs: report the logprob of each drawn token and of this many most likely ones (0 to 20), and the entropy of
+            the distribution, in nats. None is off.
         prompt_logprobs: the same for each prompt token.
         logprobs_mode: "raw" is the model's distribution before any step, "processed" what was drawn from.
         sampler_order: names of the steps to run, in order; a step not listed is off, one may appear twice.

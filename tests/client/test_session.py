@@ -95,6 +95,16 @@ def test_a_stream_has_the_same_bits(here: LocalSession, client: Client, sampling
     assert list(map(said, sorted(remote, key=by_sequence))) == list(map(said, sorted(local, key=by_sequence)))
 
 
+def test_entropy_comes_with_the_drawn_token_of_every_position(session: Session) -> None:
+    (result,) = session.generate("Once upon a time", seed=17, logprobs=2, prompt_logprobs=1, max_tokens=4)
+    (output,) = result.outputs
+    positions = [*(output.logprobs or ()), *(position for position in result.prompt_logprobs or () if position)]
+    first = [next(iter(position.values())) for position in positions]
+    assert len(first) == 4 + len(result.prompt_token_ids) - 1
+    assert all(drawn.entropy is not None and 0 <= drawn.entropy <= math.log(4096) for drawn in first)
+    assert session.generate("Once", seed=17, max_tokens=1)[0].outputs[0].logprobs is None
+
+
 def test_an_impossible_token_crosses_http_as_null() -> None:
     """A token of the prompt may be impossible where a model masks parts of its vocabulary."""
     candidate = Candidate(token_id=7, logprob=None, rank=9, decoded_token="x")

@@ -25,6 +25,14 @@ def check_position(position: PositionLogprobs, token: int, logits: torch.Tensor,
     for token_id, reported in position.items():
         assert reported.logprob == logprobs[token_id].item()
         assert reported.rank == 1 + int((logprobs > logprobs[token_id]).sum())
+    check_entropy(position, token, logprobs)
+
+
+def check_entropy(position: PositionLogprobs, token: int, logprobs: torch.Tensor) -> None:
+    """With the position's own token only; against float64."""
+    exact = logprobs.double()
+    assert position[token].entropy == pytest.approx(-(exact.exp() * exact).sum().item(), rel=1e-5)
+    assert all(reported.entropy is None for other, reported in position.items() if other != token)
 
 
 def check(llm: LLM, result: GenerationResult, params: SamplingParams = PARAMS) -> None:

@@ -14,18 +14,20 @@ import msgspec
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
-class Candidate(msgspec.Struct):
+class Candidate(msgspec.Struct, omit_defaults=True):
     """One token that could stand at a position.
 
     Attributes:
         logprob: null is minus infinity, which JSON cannot say.
         rank: 1 is the most likely.
+        entropy: (nats) of the whole distribution at the position; only the first candidate of a position has it.
     """
 
     token_id: int
     logprob: float | None
     rank: int
     decoded_token: str
+    entropy: float | None = None
 
 
 #: The drawn token first, then the most likely ones.
@@ -76,7 +78,8 @@ class Output(msgspec.Struct):
         self.text += piece.text
         self.token_ids.extend(piece.token_ids)
         if piece.logprobs is not None:
-            self.logprobs = [*(self.logprobs or []), *piece.logprobs]
+            self.logprobs = self.logprobs or []
+            self.logprobs.extend(piece.logprobs)
         if piece.finish_reason is not None:
             self.finish_reason, self.stop_reason = piece.finish_reason, piece.stop_reason
 

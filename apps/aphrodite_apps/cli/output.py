@@ -103,6 +103,12 @@ def _sequence(each: aphrodite.CompletionOutput) -> dict[str, Any]:
 def _logprobs(positions: Sequence[Any]) -> list[Any]:
     """A list for each position: the token itself first, then the most likely ones."""
     return [
-        position and [{"token_id": token_id, **dataclasses.asdict(entry)} for token_id, entry in position.items()]
+        position and [{"token_id": token_id, **_candidate(entry)} for token_id, entry in position.items()]
         for position in positions
     ]
+
+
+def _candidate(entry: aphrodite.Logprob) -> dict[str, Any]:
+    """The entropy is the position's: it stands with the first candidate only."""
+    fields = dataclasses.asdict(entry)
+    return fields if entry.entropy is not None else {name: fields[name] for name in fields if name != "entropy"}

@@ -28,6 +28,33 @@ def test_logprobs_ranks_and_best_follow_the_float64_reference(logits: torch.Tens
         assert [token for token, _ in found.top] == best
 
 
+@given(logit_rows())
+def test_entropy_follows_the_float64_reference(logits: torch.Tensor) -> None:
+    shares = softmax64(logits)
+    terms = np.zeros_like(shares)
+    np.log(shares, out=terms, where=shares > 0)
+    for row, found in enumerate(top_logprobs(logits, [0] * len(logits), [0] * len(logits))):
+        assert found.entropy == pytest.approx(-(shares[row] * terms[row]).sum(), rel=1e-5, abs=1e-6)
+
+
+def test_entropy_of_one_possible_token_is_zero_and_of_equal_ones_the_log_of_their_number() -> None:
+    certain, even, half = torch.full((300,), -torch.inf), torch.zeros(300), torch.zeros(300)
+    certain[7], half[150:] = 3.0, -torch.inf
+    found = [each.entropy for each in top_logprobs(torch.stack((certain, even, half)), [7, 0, 0], [0, 0, 0])]
+    assert found[0] == 0
+    assert found[1:] == pytest.approx([np.log(300), np.log(150)], rel=1e-6)
+
+
+@pytest.mark.parametrize("vocab", [257, 4096, 50_257, 151_936])
+def test_entropy_has_the_same_bits_alone_and_among_others(vocab: int) -> None:
+    """Wide rows too, which torch's own sum would split among threads when they are alone."""
+    logits = 4 * torch.randn(5, vocab, generator=torch.Generator().manual_seed(vocab))
+    logits[:, ::3] = -torch.inf
+    together = [found.entropy for found in top_logprobs(logits, [1] * 5, [0, 3, 0, 20, 1])]
+    alone = [top_logprobs(logits[row : row + 1], [1], [2])[0].entropy for row in range(5)]
+    assert together == alone
+
+
 def test_impossible_tokens_are_left_out_of_the_best() -> None:
     logits = torch.tensor([[1.0, -torch.inf, 0.0, -torch.inf]])
     (found,) = top_logprobs(logits, [0], [4])
@@ -58,6 +85,7 @@ def test_what_a_greedy_row_was_drawn_from_is_one_token() -> None:
     (drawn,) = sample(torch.tensor([[0.0, 2.0, 1.0]]), [row])
     assert drawn.logprobs is not None
     assert (drawn.logprobs.logprob, drawn.logprobs.rank, drawn.logprobs.top) == (0.0, 1, ((1, 0.0),))
+    assert drawn.logprobs.entropy == 0
 
 
 def test_logprobs_zero_reports_the_drawn_token_only_and_none_reports_nothing() -> None:

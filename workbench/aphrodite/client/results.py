@@ -60,7 +60,7 @@ def _output(output: Output) -> CompletionOutput:
 
 
 def _position(position: Position) -> PositionLogprobs:
-    return {c.token_id: Logprob(_logprob(c.logprob), c.rank, c.decoded_token) for c in position}
+    return {c.token_id: Logprob(_logprob(c.logprob), c.rank, c.decoded_token, c.entropy) for c in position}
 
 
 def _prompt_position(position: Position | None) -> PositionLogprobs | None:

@@ -174,14 +174,19 @@ class Admitted(msgspec.Struct, tag="admitted", omit_defaults=True):
     rendered: str | None = None
 
 
-class TokenLogprob(msgspec.Struct, array_like=True):
-    """One candidate at a position."""
+class TokenLogprob(msgspec.Struct, array_like=True, omit_defaults=True):
+    """One candidate at a position.
+
+    Attributes:
+        entropy: (nats) of the position's whole distribution, with the drawn token.
+    """
 
     token_id: int
     logprob: float
     rank: int
     text: str
     raw: bytes
+    entropy: float | None = None
 
 
 class Token(msgspec.Struct, array_like=True, omit_defaults=True):

@@ -167,7 +167,10 @@ class Job:
 
 
 def _position(candidates: list[TokenLogprob]) -> Position:
-    return [Candidate(c.token_id, None if math.isinf(c.logprob) else c.logprob, c.rank, c.text) for c in candidates]
+    return [
+        Candidate(c.token_id, None if math.isinf(c.logprob) else c.logprob, c.rank, c.text, c.entropy)
+        for c in candidates
+    ]
 
 
 ENDPOINTS = (

@@ -167,8 +167,8 @@ class HostedModel:
 
     def _candidates(self, position: PositionLogprobs) -> list[TokenLogprob]:
         return [
-            TokenLogprob(token_id, found.logprob, found.rank, found.decoded_token, self._llm.token_bytes(token_id))
-            for token_id, found in position.items()
+            TokenLogprob(i, found.logprob, found.rank, found.decoded_token, self._llm.token_bytes(i), found.entropy)
+            for i, found in position.items()
         ]
 
     # ---- everything else
