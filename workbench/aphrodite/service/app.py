@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from aphrodite.service import admin, generate, health, openapi, rerank, score, scrape, tokenization
+from aphrodite.service import admin, generate, health, logs, openapi, rerank, score, scrape, tokenization
 from aphrodite.service.access import Access
 from aphrodite.service.access import routes as access
 from aphrodite.service.access.exposure import rules
@@ -16,7 +16,7 @@ from aphrodite.service.access.gate import Gate
 from aphrodite.service.anthropic import messages
 from aphrodite.service.endpoint import Endpoint, application
 from aphrodite.service.errors import ApiError
-from aphrodite.service.middleware import RequestId, Timing
+from aphrodite.service.middleware import Bookkeeping
 from aphrodite.service.openai import (
     batches,
     chat,
@@ -29,6 +29,7 @@ from aphrodite.service.openai import (
     responses_input_tokens,
 )
 from aphrodite.service.replies import error_reply
+from aphrodite.service.request_log import RequestLog
 from aphrodite.service.service import Service
 
 _ENDPOINTS: tuple[Endpoint, ...] = (
@@ -59,12 +60,11 @@ def build(service: Service, endpoints: Sequence[Endpoint] = ENDPOINTS) -> ASGIAp
     routes = [_Paths(path, same, service) for path, same in _by_path(endpoints).items()]
     open_paths = {endpoint.path for endpoint in endpoints if endpoint.access is Access.OPEN}
     router = Router([Route(r.path, r) for r in routes], redirect_slashes=False, default=_not_found)
-    return RequestId(
-        Timing(
-            Gate(_Exact(routes, router), service.accounts, rules(service.settings, open_paths)),
-            service.metrics,
-            [endpoint.path for endpoint in endpoints],
-        )
+    return Bookkeeping(
+        Gate(_Exact(routes, router), service.accounts, rules(service.settings, open_paths)),
+        service.metrics,
+        RequestLog(logs.current()),
+        [endpoint.path for endpoint in endpoints],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -21,6 +22,8 @@ import msgspec
 
 #: A log that has grown to this is kept beside the new one, in place of the one before.
 MAX_BYTES = 16 * 2**20
+#: How long finished lines are kept to be written together: what a crash would lose.
+_TOGETHER_SECONDS = 0.05
 _LONGEST_TEXT = 16_000
 #: What JSON leaves as it is and a terminal obeys: delete, C1 controls, line separators, changes of direction.
 _OBEYED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -47,7 +50,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
+            "time": time_of(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage()[:_LONGEST_TEXT],
@@ -58,7 +61,19 @@ class JsonLines(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)[-_LONGEST_TEXT:]
-        return _OBEYED.sub(_escaped, _json(line))
+        return readable(_json(line)).decode()
+
+
+def time_of(seconds: float) -> str:
+    """Unix time as it stands in a line."""
+    return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
+
+
+def readable(line: bytes) -> bytes:
+    """A line of JSON without anything that a terminal obeys."""
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return _OBEYED.sub(_escaped, line.decode()).encode()
 
 
 @lru_cache(maxsize=2)
@@ -66,11 +81,11 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-def _json(line: dict[str, object]) -> str:
+def _json(line: dict[str, object]) -> bytes:
     try:
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return msgspec.json.encode(line, enc_hook=str)
     except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot hold: the slower encoder escapes it
-        return json.dumps(line, default=str)
+        return json.dumps(line, default=str).encode()
 
 
 def _escaped(character: re.Match[str]) -> str:
@@ -87,14 +102,45 @@ class BoundedLog(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, max_bytes: int = MAX_BYTES) -> None:
         super().__init__(stream)
         self._max_bytes = max_bytes
+        self._waiting: list[bytes] = []
         self._file = _path_of(stream.fileno())
         if self._file is not None:
             # After it was emptied, the others must go on at its new end.
             flags = fcntl.fcntl(stream.fileno(), fcntl.F_GETFL)
             fcntl.fcntl(stream.fileno(), fcntl.F_SETFL, flags | os.O_APPEND)
 
+    def put(self, line: bytes) -> None:
+        """Write a finished line in a moment, with those that come meanwhile; needs a running event loop."""
+        self._waiting.append(line)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_later(_TOGETHER_SECONDS, self._write_together)
+
     def emit(self, record: logging.LogRecord) -> None:
+        self._write_waiting()
         super().emit(record)
+        self._keep_bounded()
+
+    def flush(self) -> None:
+        """Also at the end of the interpreter."""
+        self._write_waiting()
+        super().flush()
+
+    def _write_together(self) -> None:
+        assert self.lock is not None
+        with self.lock:
+            self._write_waiting()
+            self._keep_bounded()
+
+    def _write_waiting(self) -> None:
+        """Past the stream's own buffer, which is empty between two lines: what it splits, others could write into."""
+        lines = self._waiting[:]
+        del self._waiting[: len(lines)]  # this very list: another thread may be adding to it
+        data = b"".join(line + b"\n" for line in lines)
+        with contextlib.suppress(OSError):  # a full disk costs lines, not requests
+            while data:
+                data = data[os.write(self.stream.fileno(), data) :]
+
+    def _keep_bounded(self) -> None:
         if self._file is not None and os.fstat(self.stream.fileno()).st_size > self._max_bytes:
             self._empty(self._file)
 
@@ -116,6 +162,11 @@ def _path_of(descriptor: int) -> Path | None:
         return None
     file = link.resolve()
     return file if file.is_file() else None
+
+
+def current() -> BoundedLog:
+    """The log that `configure` has set up."""
+    return next(handler for handler in logging.getLogger().handlers if isinstance(handler, BoundedLog))
 
 
 def configure(level: int = logging.INFO, max_bytes: int = MAX_BYTES) -> None:
