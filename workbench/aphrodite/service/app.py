@@ -28,6 +28,7 @@ from aphrodite.service.openai import (
     responses,
     responses_input_tokens,
 )
+from aphrodite.service.pages import playground
 from aphrodite.service.replies import error_reply
 from aphrodite.service.request_log import RequestLog
 from aphrodite.service.service import Service
@@ -57,14 +58,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (*_ENDPOINTS, openapi.endpoint(_ENDPOINTS))
 
 def build(service: Service, endpoints: Sequence[Endpoint] = ENDPOINTS) -> ASGIApp:
     """Everything from the socket's edge inwards."""
-    routes = [_Paths(path, same, service) for path, same in _by_path(endpoints).items()]
+    routes = [_Paths(path, same, service) for path, same in _by_path((*endpoints, *playground.ENDPOINTS)).items()]
     open_paths = {endpoint.path for endpoint in endpoints if endpoint.access is Access.OPEN}
     router = Router([Route(r.path, r) for r in routes], redirect_slashes=False, default=_not_found)
     return Bookkeeping(
         Gate(_Exact(routes, router), service.accounts, rules(service.settings, open_paths)),
         service.metrics,
         RequestLog(logs.current()),
-        [endpoint.path for endpoint in endpoints],
+        [route.path for route in routes],
     )
 
 

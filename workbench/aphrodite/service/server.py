@@ -30,6 +30,7 @@ from aphrodite.service.listener import listen
 from aphrodite.service.metrics import Metrics
 from aphrodite.service.models import Models
 from aphrodite.service.openai.batches_runner import BatchRunner
+from aphrodite.service.pages.process import PageProcess
 from aphrodite.service.prompt_log import prompts
 from aphrodite.service.service import Service
 from aphrodite.service.settings import ServiceSettings
@@ -64,15 +65,16 @@ async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
     door = Door(accounts, settings.queue_limit)
     observers = (metrics.watch, metered, *((prompts,) if settings.log_prompts else ()))
     models = Models(_own_directory(port), told(*observers), settings.worker_command)
-    service = Service(settings, models, metrics, storage, accounts, door)
+    connection = runtime.Connection(
+        os.getpid(), runtime.start_ticks(os.getpid()), settings.host, port, admin_key, __version__, settings.tls_cert
+    )
+    pages = PageProcess(runtime.runtime_directory(port) if settings.playground else None, _way_in(connection))
+    service = Service(settings, models, metrics, storage, accounts, door, pages)
     batches = BatchRunner(service, app.ENDPOINTS)
     edge = Edge(settings.edge)
     server = _server(service, edge)
     ending = Ending()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    connection = runtime.Connection(
-        os.getpid(), runtime.start_ticks(os.getpid()), settings.host, port, admin_key, __version__, settings.tls_cert
-    )
     watches = [asyncio.create_task(accounts.follow()), asyncio.create_task(edge.watch())]
     runtime.write_connection(connection)
     logger.info("listening on %s", connection.url)
@@ -86,6 +88,7 @@ async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
         await batches.stop()
         await _drain(service, ending)
         await service.background.close()
+        await pages.close()
         await service.models.close()
         server.should_exit = True
         await asyncio.wait({serving})
@@ -94,6 +97,11 @@ async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
         runtime.forget(port)
         logger.info("ended")
     return code
+
+
+def _way_in(connection: runtime.Connection) -> tuple[str, ...]:
+    """How the playground's process reaches this service, as its command line says it: no secret is in it."""
+    return (connection.url, *([connection.certificate] if connection.certificate else []))
 
 
 async def _end(watches: Iterable[asyncio.Task[None]], accounts: Accounts) -> None:
@@ -108,7 +116,7 @@ async def _end(watches: Iterable[asyncio.Task[None]], accounts: Accounts) -> Non
 
 def _own_directory(port: int) -> runtime.Path:
     directory = runtime.runtime_directory(port)
-    for stale in directory.glob("engine-*.sock"):  # left by a service that was killed while an engine started
+    for stale in directory.glob("*.sock"):  # left by a service that was killed
         stale.unlink()
     return directory
 

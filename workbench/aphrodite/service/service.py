@@ -11,6 +11,7 @@ from aphrodite.service.background import Background
 from aphrodite.service.idempotency import Repeats
 from aphrodite.service.metrics import Metrics
 from aphrodite.service.models import Models
+from aphrodite.service.pages.process import PageProcess
 from aphrodite.service.settings import ServiceSettings
 from aphrodite.service.storage.storage import Storage
 
@@ -23,6 +24,7 @@ class Service:
         background: answers that go on after their callers have left.
         accounts: who may come in.
         door: lets their work in, or says when to come back.
+        playground: the process behind the pages.
         repeats: answers of requests that may be sent again.
         starting: the models named at the start are not all loaded yet.
         draining: SIGTERM came: no new work.
@@ -36,6 +38,7 @@ class Service:
     storage: Storage
     accounts: Accounts
     door: Door
+    playground: PageProcess
     starting: bool = True
     draining: bool = False
     in_flight: int = 0

@@ -70,6 +70,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         require_key: also over loopback, where other users of the machine are not to be let in.
         tls_cert, tls_key: PEM files; with them the service speaks HTTPS.
         insecure_http: other machines may call without TLS.
+        playground: the page at `/`, where it is installed; its process starts with the first visit.
         edge: bounds of a connection.
         worker_command: another engine process, for tests and benchmarks.
     """
@@ -88,6 +89,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: str = ""
     tls_key: str = ""
     insecure_http: bool = False
+    playground: bool = True
     edge: EdgeSettings = EdgeSettings()
     worker_command: tuple[str, ...] = ()
 

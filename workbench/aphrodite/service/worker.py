@@ -7,11 +7,9 @@ and whatever this process is doing, so does this process.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import queue
-import signal
 import socket
 import sys
 import threading
@@ -19,11 +17,11 @@ import time
 from typing import Protocol
 
 from aphrodite.service import boundary, logs
+from aphrodite.service.lifeline import die_with_the_service
 from aphrodite.service.outbox import Outbox
 
 logger = logging.getLogger("aphrodite.worker")
 
-_PR_SET_PDEATHSIG = 1
 _PROGRESS_SECONDS = 0.1
 
 
@@ -41,7 +39,7 @@ class Model(Protocol):
 
 def main() -> None:
     """Serve the one connection until the other end closes it or says so."""
-    _die_with_the_service()
+    die_with_the_service()
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.connect(sys.argv[1])
     outbox = Outbox(connection)
@@ -59,18 +57,6 @@ def main() -> None:
     outbox.close()
     sys.stderr.flush()
     os._exit(0)  # thread pools and torch would take a while to leave, and have nothing more to say
-
-
-def _die_with_the_service() -> None:
-    """The service ends this process by closing the socket; the kernel does where this process cannot notice."""
-    for ours_to_ignore in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # They reach whole groups (Ctrl-C, a closed terminal, a service manager): the service decides, and drains first.
-        signal.signal(ours_to_ignore, signal.SIG_IGN)
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died in between
-            os._exit(0)
 
 
 def _load(opening: boundary.Open, outbox: Outbox) -> Model | None:

@@ -11,6 +11,7 @@ from copy import copy
 from aphrodite.service.access.keys import ChangeCounter, Key, KeyStore, KeyStoreError, digest
 from aphrodite.service.access.limits import Meter, Usage
 from aphrodite.service.access.user import User
+from aphrodite.service.access.visits import Visits
 
 logger = logging.getLogger("aphrodite.access")
 
@@ -27,6 +28,7 @@ class Accounts:
 
     Attributes:
         local: the owner, calling over loopback without a key.
+        visits: tokens of people at a page; the page's process sends them as keys.
 
     Args:
         admin_key: of the connection file: the owner's too, with the admin routes.
@@ -35,6 +37,7 @@ class Accounts:
     def __init__(self, store: KeyStore, admin_key: str) -> None:
         self.store = store
         self.local = User()
+        self.visits = Visits()
         self._owner = User(is_admin=True, meter=self.local.meter)
         self._owner_digest = digest(admin_key.encode())
         self._by_digest: dict[bytes, tuple[bytes, User]] = {}
@@ -54,6 +57,8 @@ class Accounts:
         if hmac.compare_digest(wanted, self._owner_digest):
             return self._owner
         self.refresh()
+        if (visitor := self.visits.find(wanted)) is not None:
+            return visitor
         # The look-up runs over digests, which a caller cannot steer; the comparison does not end early.
         stored, user = self._by_digest.get(wanted, (_NOBODY, None))
         return user if hmac.compare_digest(wanted, stored) else None

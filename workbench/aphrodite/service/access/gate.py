@@ -15,6 +15,7 @@ from aphrodite.service.access.accounts import Accounts
 from aphrodite.service.access.hosts import Addressed, Hosts, is_loopback
 from aphrodite.service.access.keys import KeyStoreError
 from aphrodite.service.access.user import ANONYMOUS, User
+from aphrodite.service.access.visits import follows_link, is_page
 from aphrodite.service.errors import ApiError, bad_request, unavailable
 from aphrodite.service.replies import Reply, error_reply
 
@@ -92,7 +93,9 @@ class Gate:
                 return claims.origin[0]
             if claims.origin != [scope["scheme"].encode() + b"://" + claims.host[0]] or not addressed:
                 raise _foreign_page()
-        elif claims.site not in (b"", b"same-origin", b"none") or (claims.site and not addressed):
+        elif (claims.site not in (b"", b"same-origin", b"none") and not (addressed and follows_link(scope))) or (
+            claims.site and not addressed
+        ):
             raise _foreign_page()
         if not addressed:
             raise ApiError(421, "the Host header names another service; --allowed-host lets this name in",
@@ -112,6 +115,8 @@ class Gate:
         except ApiError:
             if is_open:
                 return ANONYMOUS
+            if is_page(scope):
+                return self._accounts.visits.by_cookie(scope) or ANONYMOUS
             raise
         except KeyStoreError as error:
             raise unavailable("the keys cannot be read at the moment", "keys_unavailable", 5) from error
