@@ -52,6 +52,16 @@ def test_a_bar_is_as_high_as_its_number() -> None:
     assert chart.spec["layout"]["xaxis"]["type"] == "category"
 
 
+def test_labels_that_have_no_room_side_by_side_slant_and_get_room_below() -> None:
+    flat = bars(["a", "b"], {"one": [1, 2]}, x_title="", y_title="").svg
+    names = [f"repetition_penalty {i}" for i in range(10)]
+    slanting = bars(names, {"one": range(10)}, x_title="", y_title="").svg
+    assert "rotate(-30" not in flat and slanting.count("rotate(-30") == 10
+    assert float(ElementTree.fromstring(slanting).attrib["height"]) > float(
+        ElementTree.fromstring(flat).attrib["height"]
+    )
+
+
 def test_nothing_that_a_code_host_cuts_out(chart: Chart) -> None:
     assert not re.search(r"style|<script|class=|<image|href", chart.svg)
     assert set(chart._repr_mimebundle_()) == {"application/vnd.plotly.v1+json", "image/svg+xml", "text/plain"}

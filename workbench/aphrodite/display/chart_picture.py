@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 50
+_LETTER = 7  # pixels, about, of the font below
 _GREY = "#888888"
 _FONT = f'font-family="sans-serif" font-size="12" fill="{_GREY}"'
 
@@ -52,10 +53,11 @@ def draw(chart: Drawn, colours: Sequence[str]) -> str:
         *_grid(up),
         *_labels(chart, across),
         *(_bars if chart.kind == "bars" else _lines)(chart, across, up, colours),
-        *_titles(chart),
+        *_titles(chart, _HEIGHT + _slant(chart, across)),
         *(_legend(chart, colours) if len(chart.series) > 1 else ()),
     ]
-    size = f'width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
+    height = _HEIGHT + _slant(chart, across)
+    size = f'width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n' + "\n".join(parts) + "\n</svg>"
 
 
@@ -101,8 +103,21 @@ def _labels(chart: Drawn, across: Axis) -> Iterator[str]:
         marks = [(float(place), str(label)) for place, label in enumerate(chart.x)]
     else:
         marks = [(mark, _number(mark)) for mark in ticks(across.low, across.high, 8)]
+    y = _HEIGHT - _BOTTOM + 18
     for place, label in marks:
-        yield _text(across.at(place), _HEIGHT - _BOTTOM + 18, label)
+        x = across.at(place)
+        if _slant(chart, across):
+            yield _text(x + 4, y, label, "end", f'transform="rotate(-30 {x + 4:.1f} {y})"')
+        else:
+            yield _text(x, y, label)
+
+
+def _slant(chart: Drawn, across: Axis) -> int:
+    """Pixels that slanting labels need below; 0 where each has room to lie flat."""
+    if not chart.has_labels:
+        return 0
+    width = _LETTER * max(len(str(label)) for label in chart.x)
+    return 0 if width <= across.at(1) - across.at(0) else round(width / 2)
 
 
 def _lines(chart: Drawn, across: Axis, up: Axis, colours: Sequence[str]) -> Iterator[str]:
@@ -125,9 +140,9 @@ def _bars(chart: Drawn, across: Axis, up: Axis, colours: Sequence[str]) -> Itera
             yield f'<rect x="{left:.1f}" y="{y:.1f}" width="{width:.1f}" height="{base - y:.1f}" fill="{colour}"/>'
 
 
-def _titles(chart: Drawn) -> Iterator[str]:
+def _titles(chart: Drawn, height: float) -> Iterator[str]:
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    yield _text(middle, _HEIGHT - 10, chart.x_title)
+    yield _text(middle, height - 10, chart.x_title)
     centre = (_TOP + _HEIGHT - _BOTTOM) / 2
     turned = f'transform="rotate(-90 14 {centre:.1f})"'
     yield _text(14, centre, chart.y_title, more=turned)
@@ -138,7 +153,7 @@ def _legend(chart: Drawn, colours: Sequence[str]) -> Iterator[str]:
     for name, colour in zip(chart.series, colours, strict=True):
         yield f'<rect x="{x:.1f}" y="8" width="12" height="12" fill="{colour}"/>'
         yield _text(x + 18, 18, name, "start")
-        x += 40 + 7 * len(name)
+        x += 40 + _LETTER * len(name)
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", more: str = "") -> str:
