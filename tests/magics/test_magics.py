@@ -39,7 +39,7 @@ def test_a_conversation_is_remembered_by_name(cells: Cells) -> None:
     _, shown = cells("%aphrodite chat --chat party")
     assert shown.count("user:") == 2 and shown.count("assistant:") == 2
     cells("%aphrodite chat --chat party --forget")
-    assert not cells("%aphrodite chat --chat party")[1].strip()
+    assert "nothing was said yet" in cells("%aphrodite chat --chat party")[1]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_generation_shows_its_tokens_and_keeps_times_out_of_the_text(cells: Ce
     assert isinstance(value, Generation)
     bundle, metadata = value._repr_mimebundle_()
     assert bundle["text/plain"] == value.text
-    assert bundle["text/html"].count("<span") == 12 and 'title="' in bundle["text/html"]
+    assert bundle["text/html"].count('title="') == 12
     assert metadata["aphrodite"]["total_ms"] > 0 and "total_ms" not in json.dumps(bundle)
     assert list(value.df.columns[:2]) == ["model", "prompt"] and len(value.df) == 1
     assert all(0 < token.probability <= 1 for token in value.tokens if token.probability is not None)

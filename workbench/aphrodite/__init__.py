@@ -154,6 +154,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext aphrodite`."""
-    from aphrodite.magics.extension import AphroditeMagics
+    from aphrodite.magics import extension
 
-    shell.register_magics(AphroditeMagics)
+    extension.load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext aphrodite`; the service runs on."""
+    from aphrodite.magics import extension
+
+    extension.unload(shell)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NoReturn
 
 
@@ -28,8 +28,16 @@ class OneLineParser(argparse.ArgumentParser):
             if flag is None:
                 self.error(f"unexpected argument {unknown[0]!r}")
             name = flag.split("=", 1)[0]
-            self.error(f"no such flag {name}{nearest(name, list(self._option_string_actions))}")
+            self.error(f"no such flag {name}{nearest(name, list(self.flags()))}")
         return arguments
+
+    def flags(self) -> Mapping[str, argparse.Action]:
+        """Every flag in all its spellings."""
+        return self._option_string_actions
+
+    def places(self) -> list[argparse.Action]:
+        """The arguments without a name, in their order."""
+        return self._get_positional_actions()
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

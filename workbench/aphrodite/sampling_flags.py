@@ -52,7 +52,7 @@ def sampling_fields(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _action(name: str, kind: Any) -> dict[str, Any]:
     """How argparse reads a field of this type."""
-    alternatives, optional = _without_none(kind)
+    alternatives, optional = without_none(kind)
     if bool in alternatives:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(alternatives[0]) is Literal:
@@ -74,7 +74,8 @@ def _action(name: str, kind: Any) -> dict[str, Any]:
     raise TypeError(f"SamplingParams.{name} has type {kind}, which no flag can express yet")
 
 
-def _without_none(kind: Any) -> tuple[list[Any], bool]:
+def without_none(kind: Any) -> tuple[list[Any], bool]:
+    """The alternatives of a type besides None, and whether None is one."""
     parts = list(get_args(kind)) if get_origin(kind) in (Union, UnionType) else [kind]
     return [part for part in parts if part is not NoneType], NoneType in parts
 

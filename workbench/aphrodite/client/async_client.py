@@ -217,6 +217,17 @@ class AsyncClient(OpenAICalls, WorkbenchCalls):
         body = {"model": model or self.model, "prompt": text, "add_special_tokens": add_special_tokens}
         return (await self._transport.post("/tokenize", body, dict[str, Any]))["tokens"]
 
+    async def tokens(
+        self, text: str, *, add_special_tokens: bool = True, model: str | None = None
+    ) -> list[tuple[int, str]]:
+        """Token ids of a text, each with the text that it stands for."""
+        body = {
+            "model": model or self.model, "prompt": text, "add_special_tokens": add_special_tokens,
+            "return_token_strs": True,
+        }  # fmt: skip
+        found = await self._transport.post("/tokenize", body, dict[str, Any])
+        return list(zip(found["tokens"], found["token_strs"], strict=True))
+
     async def detokenize(
         self, token_ids: Sequence[int], *, skip_special_tokens: bool = False, model: str | None = None
     ) -> str:

@@ -93,6 +93,7 @@ class Client:
     embed = _blocking(AsyncClient.embed)
     score = _blocking(AsyncClient.score)
     tokenize = _blocking(AsyncClient.tokenize)
+    tokens = _blocking(AsyncClient.tokens)
     detokenize = _blocking(AsyncClient.detokenize)
     render_chat = _blocking(AsyncClient.render_chat)
 
@@ -128,6 +129,9 @@ class Client:
     unload = _blocking(AsyncClient.unload)
     sleep = _blocking(AsyncClient.sleep)
     wake = _blocking(AsyncClient.wake)
+    keys = _blocking(AsyncClient.keys)
+    add_key = _blocking(AsyncClient.add_key)
+    revoke_key = _blocking(AsyncClient.revoke_key)
 
     def start(self, work: Callable[[AsyncClient], Coroutine[Any, Any, T]]) -> Future[T]:
         """Begin `work` in this client's own loop and do not wait; cancelling the future aborts what it had begun."""

@@ -1,17 +1,22 @@
-"""The workbench's own calls: which models are there; load, unload, put to sleep, wake. They need an admin key."""
+"""The workbench's own calls: models come, go, sleep and wake; keys are made and taken back. They need an admin key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from aphrodite.client.calls import Calls
+from aphrodite.service.access.limits import Limits
+from aphrodite.service.access.user import KEY_PRIORITY
 
 Json = dict[str, Any]
 
 
 class WorkbenchCalls(Calls):
-    """What `aphrodite status`, `load`, `unload`, `sleep` and `wake` do."""
+    """What `aphrodite status`, `load`, `unload`, `sleep` and `wake` do, and `aphrodite keys`."""
 
     async def version(self) -> str:
         """Of the service."""
@@ -41,3 +46,24 @@ class WorkbenchCalls(Calls):
     async def wake(self, model: str) -> Json:
         """Load a sleeping model again."""
         return await self._transport.post("/admin/wake", {"model": model}, Json)
+
+    async def keys(self) -> list[Json]:
+        """Names, limits and usage of keys; never the keys."""
+        return (await self._transport.get("/admin/keys", Json))["data"]
+
+    async def add_key(
+        self, name: str, limits: Limits | None = None, *, priority: int = KEY_PRIORITY, is_admin: bool = False
+    ) -> str:
+        """Make a key; this is the only time it is seen.
+
+        Args:
+            priority: lower runs first; the owner's requests have 0.
+            is_admin: opens the admin routes too.
+        """
+        limited = msgspec.to_builtins(limits or Limits())
+        body = {"name": name, "limits": limited, "priority": priority, "is_admin": is_admin}
+        return (await self._transport.post("/admin/keys", body, Json))["key"]
+
+    async def revoke_key(self, name: str) -> None:
+        """Take a key back, at once."""
+        await self._transport.delete(f"/admin/keys/{quote(name, safe='')}", Json)

@@ -7,7 +7,8 @@ from aphrodite.magics.notebook import Notebook
 
 
 def run(notebook: Notebook, arguments: object) -> None:
-    print(f"attached to {notebook.connect().url}")
+    client = notebook.connect()
+    print(f"attached to {client.url}: {', '.join(model.id for model in client.models()) or 'no model is loaded'}")
 
 
 COMMAND = Command("attach", "Use the service that runs on this machine.", no_arguments, run)

@@ -6,6 +6,7 @@ import argparse
 
 from aphrodite.magics import prompt_cell
 from aphrodite.magics.command import Command
+from aphrodite.magics.conversation import Conversation
 from aphrodite.magics.notebook import Notebook
 
 
@@ -15,15 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prompt_cell.add_prompt_flags(parser)
 
 
-def run(notebook: Notebook, arguments: argparse.Namespace) -> None:
+def run(notebook: Notebook, arguments: argparse.Namespace) -> object:
     arguments.chat = arguments.chat or "default"
     if arguments.forget:
         notebook.conversations.pop(arguments.chat, None)
     if arguments.question:
-        prompt_cell.run(notebook, arguments, arguments.question)
-        return
-    for message in notebook.conversations.get(arguments.chat, ()):
-        print(f"{message['role']}: {message['content']}")
+        return prompt_cell.value(notebook, arguments, arguments.question)
+    messages = notebook.conversations.get(arguments.chat, ())
+    return Conversation(messages) if messages or not arguments.forget else None
 
 
 COMMAND = Command("chat", "One turn of a conversation; the next one remembers it.", add_arguments, run)

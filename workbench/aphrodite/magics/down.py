@@ -9,14 +9,13 @@ from aphrodite.magics.notebook import Notebook
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, help="(default: 2242)")
+    parser.add_argument("--port", type=int, metavar="N", help="(default: that of the service this notebook uses)")
 
 
 def run(notebook: Notebook, arguments: argparse.Namespace) -> None:
     from aphrodite.service import daemon
-    from aphrodite.service.settings import DEFAULT_PORT
 
-    daemon.down(arguments.port or DEFAULT_PORT)
+    daemon.down(notebook.port() if arguments.port is None else arguments.port)
     notebook.disconnect()
     print("the service has ended; its memory is free")
 

@@ -8,32 +8,50 @@ from typing import Any
 from aphrodite.magics.command import Command
 from aphrodite.magics.errors import UsageError
 from aphrodite.magics.notebook import Notebook
+from aphrodite.magics.templating import fill
+from aphrodite.magics.texts import texts_of
+
+#: Texts of one request while a bar shows how far it is.
+_TOGETHER = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="in quotes")
-    parser.add_argument("--of", metavar="NAME", help="a variable that holds a list of texts")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="in quotes")
+    parser.add_argument("--texts", metavar="NAME", help="a variable that holds them: a list, or a column (df.name)")
     parser.add_argument("-m", "--model", help="(default: the only one)")
     parser.add_argument("--pooling", choices=("mean", "cls", "last"), help="(default: what the model says)")
     parser.add_argument("-o", "--into", metavar="NAME", help="keep the vectors in this variable")
 
 
 def run(notebook: Notebook, arguments: argparse.Namespace) -> Any:
-    texts = [*arguments.texts, *(_listed(notebook, arguments.of) if arguments.of else ())]
+    texts = [fill(text, notebook.names) for text in arguments.text]
+    texts += texts_of(notebook, "--texts", arguments.texts) if arguments.texts else []
     if not texts:
-        raise UsageError("embed: give texts, or --of a variable that holds a list of them")
-    vectors = notebook.client().embed(texts, pooling=arguments.pooling, model=notebook.model(arguments.model))
+        raise UsageError("embed: give texts in quotes, or --texts with a variable that holds some")
+    vectors = _embedded(notebook, arguments, texts)
     if arguments.into:
         notebook.names[arguments.into] = vectors
         return None
     return vectors
 
 
-def _listed(notebook: Notebook, name: str) -> list[str]:
-    found = notebook.names.get(name)
-    if found is None or isinstance(found, str):
-        raise UsageError(f"--of {name}: a variable that holds a list of texts")
-    return [str(text) for text in found]
+def _embedded(notebook: Notebook, arguments: argparse.Namespace, texts: list[str]) -> Any:
+    import numpy as np
+    from tqdm.auto import tqdm
+
+    client, model = notebook.client(), notebook.model(arguments.model)
+    is_long = len(texts) > _TOGETHER
+    if is_long:
+        print(f"{len(texts):,} texts")
+    with tqdm(
+        total=len(texts), unit="text", leave=False, disable=not is_long or notebook.settings.display != "rich"
+    ) as bar:
+        rows = []
+        for first in range(0, len(texts), _TOGETHER):
+            part = texts[first : first + _TOGETHER]
+            rows.append(client.embed(part, pooling=arguments.pooling, model=model))
+            bar.update(len(part))
+    return np.concatenate(rows)
 
 
 COMMAND = Command("embed", "Turn texts into vectors.", add_arguments, run)

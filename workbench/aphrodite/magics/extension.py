@@ -10,9 +10,11 @@ from traitlets import Unicode
 from aphrodite.argument_parser import nearest
 from aphrodite.magics import commands, prompt_cell
 from aphrodite.magics.command import Command
+from aphrodite.magics.completion import matcher
 from aphrodite.magics.errors import UsageError
 from aphrodite.magics.notebook import Notebook
-from aphrodite.magics.parser import HelpShown, Parser, words_of
+from aphrodite.magics.parser import HelpShown, parser_of, words_of
+from aphrodite.magics.question_mark import help_asked
 from aphrodite.magics.settings import KNOWN, Settings
 from aphrodite_engine.errors import AphroditeError
 
@@ -24,11 +26,13 @@ class AphroditeMagics(Magics):
     url = Unicode("", help=KNOWN["url"][1]).tag(config=True)
     model = Unicode("", help=KNOWN["model"][1]).tag(config=True)
     preset = Unicode("", help=KNOWN["preset"][1]).tag(config=True)
+    port = Unicode("", help=KNOWN["port"][1]).tag(config=True)
     display = Unicode("", help=KNOWN["display"][1]).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
-        self.notebook = Notebook(shell.user_ns, Settings(self))
+        self.notebook = Notebook(shell, Settings(self))
+        self.matcher = matcher(self.notebook)
 
     @no_var_expand
     @line_cell_magic
@@ -40,23 +44,40 @@ class AphroditeMagics(Magics):
             return None
         except AphroditeError as error:
             # A user's mistake or a service that is not there: one line says it, a traceback would hide it.
-            raise UsageError(str(error)) from None
+            raise UsageError(" ".join(str(error).split())) from None
 
-    def _cell(self, line: str, cell: str) -> Any:
+    def _cell(self, line: str, cell: str) -> None:
         arguments = prompt_cell.parser().parse(words_of(line))
         if not cell.strip():
             raise UsageError("the cell is empty: write the prompt below %%aphrodite")
         prompt_cell.run(self.notebook, arguments, cell)
-        return None  # it is on the screen already
 
     def _line(self, line: str) -> Any:
         words = words_of(line)
         if not words or words[0] in ("-h", "--help"):
             words = ["help", *words[1:]]
         command = _find(words[0])
-        parser = Parser(f"%aphrodite {command.name}", command.summary)
-        command.add_arguments(parser)
-        return command.run(self.notebook, parser.parse(words[1:]))
+        return command.run(self.notebook, parser_of(command).parse(words[1:]))
+
+
+def load(shell: Any) -> None:
+    """`%load_ext aphrodite`."""
+    magics = AphroditeMagics(shell)
+    shell.register_magics(magics)
+    shell.configurables.append(magics)  # `%config AphroditeMagics` finds it there
+    shell.input_transformers_cleanup.append(help_asked)
+    shell.Completer.custom_matchers.append(magics.matcher)
+
+
+def unload(shell: Any) -> None:
+    """`%unload_ext aphrodite`, and the first half of `%reload_ext`; the service runs on."""
+    magics = shell.magics_manager.registry.pop("AphroditeMagics")
+    magics.notebook.disconnect()
+    shell.configurables.remove(magics)
+    shell.input_transformers_cleanup.remove(help_asked)
+    shell.Completer.custom_matchers.remove(magics.matcher)
+    for kind in ("line", "cell"):
+        del shell.magics_manager.magics[kind]["aphrodite"]
 
 
 def _find(name: str) -> Command:

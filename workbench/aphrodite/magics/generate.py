@@ -5,29 +5,37 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from aphrodite.display.generation import Generation, Generations
 from aphrodite.magics import prompt_cell
+from aphrodite.magics.asked import asked
 from aphrodite.magics.command import Command
+from aphrodite.magics.errors import UsageError
+from aphrodite.magics.many import answer_all
 from aphrodite.magics.notebook import Notebook
+from aphrodite.magics.texts import texts_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompts", nargs="+", metavar="PROMPT", help="in quotes; several are answered together")
+    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help="in quotes; several are answered together")
+    parser.add_argument("--prompts", metavar="NAME", help="a variable that holds them: a list, or a column (df.name)")
     prompt_cell.add_prompt_flags(parser)
 
 
 def run(notebook: Notebook, arguments: argparse.Namespace) -> Any:
-    asked = [prompt_cell.ask(notebook, arguments, prompt) for prompt in arguments.prompts]
-    if isinstance(asked[0].prompt, str):
-        results = notebook.client().generate([a.prompt for a in asked], asked[0].params, model=asked[0].model)  # type: ignore[misc]
-    else:
-        results = notebook.client().chat([a.prompt for a in asked], asked[0].params, model=asked[0].model)  # type: ignore[misc]
-    found = [Generation(result, a.model, a.fields) for result, a in zip(results, asked, strict=True)]
-    value = found[0] if len(found) == 1 else Generations(found)
+    listed = texts_of(notebook, "--prompts", arguments.prompts) if arguments.prompts else []
+    if not (arguments.prompt or listed):
+        raise UsageError("generate: give a prompt in quotes, or --prompts with a variable that holds some")
+    if len(arguments.prompt) == 1 and not listed:
+        return prompt_cell.value(notebook, arguments, arguments.prompt[0])
+    if arguments.chat and arguments.chat != "default":
+        raise UsageError(f"--chat {arguments.chat}: a conversation goes on with one prompt, not with several")
+    requests = [asked(notebook, arguments, prompt) for prompt in arguments.prompt]
+    arguments.raw = True  # texts of a variable are data: their braces mean nothing
+    requests += [asked(notebook, arguments, prompt) for prompt in listed]
+    answers = answer_all(notebook, requests)
     if arguments.into:
-        notebook.names[arguments.into] = value
+        notebook.names[arguments.into] = answers
         return None
-    return value
+    return answers
 
 
-COMMAND = Command("generate", "Write on from a prompt.", add_arguments, run)
+COMMAND = Command("generate", "Write on from a prompt, or from many.", add_arguments, run)

@@ -7,6 +7,7 @@ import shlex
 from typing import Any, NoReturn
 
 from aphrodite.argument_parser import OneLineParser
+from aphrodite.magics.command import Command
 from aphrodite.magics.errors import UsageError
 
 
@@ -29,6 +30,13 @@ class Parser(OneLineParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise HelpShown
+
+
+def parser_of(command: Command) -> Parser:
+    """The flags of one sub-command."""
+    parser = Parser(f"%aphrodite {command.name}", command.summary)
+    command.add_arguments(parser)
+    return parser
 
 
 def words_of(line: str) -> list[str]:

@@ -16,6 +16,7 @@ KNOWN: dict[str, tuple[str, str]] = {
     "url": ("", "address of the service; empty is the one that runs on this machine"),
     "model": ("", "model that cells mean; empty is the only one that is served"),
     "preset": ("neutral", "preset that cells start from"),
+    "port": ("2242", "port of the service on this machine"),
     "display": ("rich", "rich (live), plain (text only) or static (one final output)"),
 }
 _DISPLAYS = ("rich", "plain", "static")
@@ -52,6 +53,17 @@ class Settings:
     @property
     def preset(self) -> str:
         return self.find("preset").value
+
+    @property
+    def port(self) -> int:
+        """
+        Raises:
+            UsageError: not a port.
+        """
+        found = self.find("port")
+        if not found.value.isdecimal() or int(found.value) > 65535:
+            raise UsageError(f"port={found.value!r} ({found.source}): a number from 0 to 65535")
+        return int(found.value)
 
     @property
     def display(self) -> str:

@@ -7,19 +7,21 @@ from typing import Any
 
 from aphrodite.magics.command import Command
 from aphrodite.magics.notebook import Notebook
+from aphrodite.magics.templating import fill
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", help="in quotes")
+    parser.add_argument("text", help="in quotes; {{expr}} stands for a variable")
     parser.add_argument("-m", "--model", help="(default: the only one)")
+    parser.add_argument("--raw", action="store_true", help="braces are text: no {{expr}}")
 
 
 def run(notebook: Notebook, arguments: argparse.Namespace) -> Any:
     import pandas as pd
 
-    client, model = notebook.client(), notebook.model(arguments.model)
-    ids = client.tokenize(arguments.text, model=model)
-    return pd.DataFrame({"token_id": ids, "text": [client.detokenize([i], model=model) for i in ids]})
+    text = arguments.text if arguments.raw else fill(arguments.text, notebook.names)
+    tokens = notebook.client().tokens(text, model=notebook.model(arguments.model))
+    return pd.DataFrame(tokens, columns=["token_id", "text"])
 
 
 COMMAND = Command("tokens", "Show how the model reads a text.", add_arguments, run)

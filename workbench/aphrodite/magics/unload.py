@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(notebook: Notebook, arguments: argparse.Namespace) -> None:
     model = notebook.model(arguments.model)
-    notebook.client().unload(model)
+    with notebook.admin() as client:
+        client.unload(model)
     notebook.forget_model()
     print(f"{model} is not served any more")
 
