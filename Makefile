@@ -1,11 +1,11 @@
 # Two commands are enough to begin: `make run` and `make test`. Both make .venv first if it is not there.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench gpu wheel clean
+.PHONY: help run test check bench gpu wheel notebooks clean
 BIN := .venv/bin
 ENVIRONMENT := .venv/.made
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	@PYTHON="$(PYTHON)" .ci/environment
@@ -30,6 +30,9 @@ bench: $(ENVIRONMENT) ## the benchmarks of experiments/throughput
 
 gpu: $(ENVIRONMENT) ## the tests that need a CUDA device
 	@$(BIN)/python -m pytest -m gpu
+
+notebooks: $(ENVIRONMENT) ## run every notebook again and keep what it shows
+	@$(BIN)/python -m tests.notebooks.execute
 
 wheel: $(ENVIRONMENT) ## build dist/*.whl
 	@$(BIN)/python -m build --wheel --no-isolation
