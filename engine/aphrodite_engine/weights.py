@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from aphrodite_engine.errors import ModelError
+from aphrodite_kernels.zeros import lazy_zeros
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_CONFIG_BYTES = 10_000_000
-_CHUNK_BYTES = 16 * 2**20
 _BLOCK_BYTES = 4 * 2**20
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _DTYPES = {
@@ -150,14 +150,17 @@ class TensorReader:
         """Whether the checkpoint holds a tensor of this name."""
         return name in self._checkpoint.tensors
 
-    def take(self, name: str, shape: Sequence[int]) -> torch.Tensor:
+    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> torch.Tensor:
         """The tensor `name`, which must have this shape, on the device. The caller owns the only copy.
+
+        Args:
+            dtype: another than the reader's, for this tensor.
 
         Raises:
             ModelError: it is missing, has another shape, is not a float tensor, or does not fit the dtype.
         """
         entry = self._take_entry(name, shape)
-        tensor = torch.empty(entry.shape, dtype=self._dtype or entry.dtype)
+        tensor = lazy_zeros(entry.shape, dtype or self._dtype or entry.dtype)  # which give all their memory back
         self._fill(name, entry, tensor.reshape(-1))
         return tensor.to(self._device)
 
@@ -185,7 +188,7 @@ class TensorReader:
                 yield first, block[:count]
 
     def _buffer(self, dtype: torch.dtype, numel: int) -> torch.Tensor:
-        # Held from one matrix to the next: freed each time, they left a hole of 8 MB in the heap behind every matrix.
+        # Held from one tensor to the next: freed each time, they left a hole in the heap behind every tensor.
         held = self._buffers.get(dtype)
         if held is None or held.numel() < numel:
             held = self._buffers[dtype] = torch.empty(numel, dtype=dtype)
@@ -218,11 +221,11 @@ class TensorReader:
     def _fill(self, name: str, entry: TensorEntry, target: torch.Tensor) -> None:
         with entry.file.open("rb", buffering=0) as file:
             file.seek(entry.start)
-            step = _CHUNK_BYTES // entry.dtype.itemsize
+            step = _BLOCK_BYTES // entry.dtype.itemsize
             for start in range(0, target.numel(), step):
                 part = target[start : start + step]
                 same = entry.dtype == part.dtype
-                chunk = part if same else torch.empty(part.shape, dtype=entry.dtype)
+                chunk = part if same else self._buffer(entry.dtype, part.numel())
                 _read_exactly(file, chunk, entry.file)
                 if not same:
                     part.copy_(chunk)
@@ -230,7 +233,7 @@ class TensorReader:
                 self._report(chunk.numel() * entry.dtype.itemsize)
 
     def _check_range(self, name: str, entry: TensorEntry, part: torch.Tensor) -> None:
-        if part.dtype == torch.float16 and not bool(torch.isfinite(part).all()):
+        if part.dtype == torch.float16 and not all_finite(part):
             raise ModelError(f"{entry.file}: tensor {name!r} does not fit float16; use bfloat16 or float32")
 
     def _report(self, num_bytes: int) -> None:
@@ -238,6 +241,11 @@ class TensorReader:
             self._done += num_bytes
             if self._progress is not None:
                 self._progress(self._done, self._total)
+
+
+def all_finite(tensor: torch.Tensor) -> bool:
+    """Whether there is no infinity and no NaN; isfinite would take three times the tensor's memory on its way."""
+    return not tensor.numel() or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())
 
 
 def _read_exactly(file: Any, chunk: torch.Tensor, path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from aphrodite_engine.memory import forget_content
 from aphrodite_kernels.matmul import PackedWeight, matmul, pack
 
 EXPERTS = "aphrodite_strict"
@@ -29,7 +30,7 @@ def is_experts(module: torch.nn.Module) -> bool:
 
 
 def pack_experts(module: torch.nn.Module) -> None:
-    """Pack the weights of one experts module, expert by expert, and free the originals."""
+    """Pack the weights of one experts module, expert by expert, each original given back as soon as it is packed."""
     up = "gate_up_proj" if module.has_gate else "up_proj"
     packed = PackedExperts(_pack_each(module, up), _pack_each(module, "down_proj"))
     module.packed_experts = packed  # type: ignore[assignment]
@@ -71,5 +72,6 @@ def _pack_each(module: torch.nn.Module, name: str) -> list[PackedWeight]:
     packed = []
     for weight, bias in zip(weights.data, biases, strict=True):
         packed.append(pack((weight.T if module.is_transposed else weight).contiguous(), bias, strict=True))
+        forget_content(weight)
     weights.data = weights.data.new_empty(0)
     return packed

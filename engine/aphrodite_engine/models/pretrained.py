@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -16,19 +17,28 @@ from huggingface_hub.errors import StrictDataclassError
 from aphrodite_engine.errors import ModelError
 from aphrodite_engine.models.base import LoadOptions
 from aphrodite_engine.models.folder import ModelFolder
-from aphrodite_engine.weights import TensorReader, open_checkpoint
+from aphrodite_engine.models.merging import FrugalMerge
+from aphrodite_engine.weights import TensorReader, all_finite, open_checkpoint
 
 _NO_THREADS = "HF_DEACTIVATE_ASYNC_LOAD"
 
 
 class LazyTensor:
-    """A tensor of the checkpoint that is read when transformers indexes it, as it does with safetensors' own slices."""
+    """A tensor of the checkpoint that is read when transformers asks for it in a dtype.
 
-    def __init__(self, reader: TensorReader, name: str, shape: tuple[int, ...]) -> None:
-        self._reader, self._name, self.shape = reader, name, shape
+    transformers indexes it first, which reads one of safetensors' own slices; that would be the stored dtype, and the
+    converted tensor would come beside it.
+    """
 
-    def __getitem__(self, index: Any) -> torch.Tensor:
-        return self._reader.take(self._name, self.shape)[index]
+    def __init__(self, reader: TensorReader, merge: FrugalMerge, name: str, shape: tuple[int, ...]) -> None:
+        self._reader, self._merge, self._name, self.shape = reader, merge, name, shape
+
+    def __getitem__(self, index: EllipsisType) -> LazyTensor:
+        return self
+
+    def to(self, device: object, dtype: torch.dtype | None) -> torch.Tensor:
+        """The tensor on the CPU, whence the whole model moves to its device."""
+        return self._merge.spend(self._reader.take(self._name, self.shape, dtype))
 
 
 def read_pretrained_config(folder: ModelFolder) -> Any:
@@ -71,12 +81,13 @@ def load_pretrained(
     """
     checkpoint = open_checkpoint(folder)
     reader = TensorReader(checkpoint, None, torch.device("cpu"), options.progress)
+    merge = FrugalMerge()
     state = {
-        name: LazyTensor(reader, name, entry.shape)
+        name: LazyTensor(reader, merge, name, entry.shape)
         for name, entry in checkpoint.tensors.items()
         if unused is None or not unused.search(name)
     }
-    with _quiet_and_one_by_one():
+    with merge, _quiet_and_one_by_one():
         try:
             model, report = model_class.from_pretrained(
                 None, config=config, state_dict=state, dtype=options.dtype, output_loading_info=True, **model_arguments
@@ -123,5 +134,5 @@ def _check(folder: Path, report: dict[str, Any]) -> None:
 
 def _check_range(folder: Path, model: torch.nn.Module) -> None:
     for name, parameter in model.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
+        if not all_finite(parameter.data):
             raise ModelError(f"{folder}: tensor {name!r} does not fit float16; use bfloat16 or float32")

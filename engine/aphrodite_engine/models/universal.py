@@ -8,6 +8,7 @@ is refused by name rather than run wrongly.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.models.llama_family import FAST_ARCHITECTURES
 from aphrodite_engine.models.paged import ATTENTION, PagedStep, ShapeProbe, StepHolder, paged_attention
 from aphrodite_engine.models.pretrained import load_pretrained, one_line, read_pretrained_config
-from aphrodite_engine.models.probe import check_faithful, disturbed, probe_tokens
+from aphrodite_engine.models.probe import check_faithful, disturbed, probe_rows, probe_tokens
 from aphrodite_engine.models.strict import StrictMode
 
 
@@ -73,7 +74,8 @@ class UniversalDecoder:
         self._holder.attach(self._body)
         # logits() runs the model's own head, whatever it scales or caps, on hidden states that are already there.
         place = next(name for name, module in model.named_modules() if module is self._body)
-        model.set_submodule(place, _Shortcut(self._body))
+        self._shortcut = _Shortcut(self._body)
+        model.set_submodule(place, self._shortcut)
         eager, shaken = self._eager_logits(0.0), self._eager_logits(torch.finfo(options.dtype).eps / 2)
         self._strict = self._make_strict() if options.determinism == "strict" else None
         return_to_system(options.device)  # holes that merging and packing left in the heap: a tenth of the model
@@ -102,12 +104,16 @@ class UniversalDecoder:
 
     @torch.inference_mode()
     def _eager_logits(self, disturbance: float) -> torch.Tensor:
-        """Logits of the probe tokens by the model's own attention and modules, their embeddings disturbed this much."""
+        """Logits of the probe tokens by the model's own attention and modules, their embeddings disturbed this much.
+
+        Of the probe rows only: the model's own forward would compute and cap them for every token.
+        """
         tokens = torch.tensor([probe_tokens(self.config)], device=self._model.device)
         positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
         self._model.set_attn_implementation("eager")
         _use_experts(self._model, "eager")
-        with disturbed(self._body.get_input_embeddings(), disturbance):
+        shorter = self._shortcut.keeping(probe_rows(tokens[0].tolist()))
+        with shorter, disturbed(self._body.get_input_embeddings(), disturbance):
             logits = self._model(**_inputs(tokens, positions)).logits[0].float()
         self._model.set_attn_implementation(ATTENTION)
         return logits
@@ -120,12 +126,22 @@ class _Shortcut(torch.nn.Module):
         super().__init__()
         self.body = body
         self._output_class: Any = None
+        self._kept: Sequence[int] | None = None
+
+    @contextlib.contextmanager
+    def keeping(self, rows: Sequence[int]) -> Iterator[None]:
+        """The head around sees only these rows of the body's hidden states."""
+        self._kept = rows
+        yield
+        self._kept = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("inputs_embeds") is not None:
             return self._output_class(last_hidden_state=kwargs["inputs_embeds"])
         output = self.body(*args, **kwargs)
         self._output_class = type(output)
+        if self._kept is not None:
+            output.last_hidden_state = output.last_hidden_state[:, self._kept]
         return output
 
 

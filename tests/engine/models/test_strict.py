@@ -97,12 +97,13 @@ class _Changed:
 def test_the_probe_refuses_a_model_that_computes_something_else(
     checkpoint: Checkpoint, decoder: LoadedDecoder, change: Callable[[torch.Tensor], torch.Tensor], reason: str
 ) -> None:
-    from aphrodite_engine.models.probe import probe_tokens
+    from aphrodite_engine.models.probe import probe_rows, probe_tokens
     from tests.engine.models.checkpoints import reference
 
     ours = decoder("gemma2", torch.float32)
+    tokens = probe_tokens(ours.config)
     with torch.inference_mode():
-        eager = reference(checkpoint("gemma2"))(torch.tensor([probe_tokens(ours.config)])).logits[0]
+        eager = reference(checkpoint("gemma2"))(torch.tensor([tokens])).logits[0][probe_rows(tokens)]
     options = LoadOptions(CPU, torch.float32)
     check_faithful(ours, eager, eager, options)
     with pytest.raises(UnsupportedModelError, match=f"Gemma2ForCausalLM can't run here: {reason}"):
