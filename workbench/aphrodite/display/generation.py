@@ -1,47 +1,24 @@
-"""A finished (or interrupted) generation, as a notebook's cell returns it."""
+"""Generations as a notebook's cells return them: one, or those of several prompts."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aphrodite.display.token_html import shaded
+from aphrodite.display import generation_html, generation_table
+from aphrodite.display.generation_html import LiveSequences
+from aphrodite.display.markdown import quoted
+from aphrodite.display.shade import Shade, checked
+from aphrodite.display.tokens import Token, token_rows, tokens_of
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Timing
 
-if TYPE_CHECKING:  # pandas takes half a second that only `.df` pays
+if TYPE_CHECKING:  # pandas and ipywidgets take half a second that only `.df` and `.view()` pay
     import pandas as pd
 
+    from aphrodite.widgets.token_view import TokenView
 
-@dataclass(frozen=True)
-class Alternative:
-    """A token that could have stood there: its share of the distribution and its place in it."""
-
-    text: str
-    token_id: int
-    probability: float
-    rank: int
-
-
-@dataclass(frozen=True)
-class Token:
-    """One drawn token.
-
-    Attributes:
-        logprob, probability, rank: None where logprobs were not asked for.
-        alternatives: the most likely tokens, this one among them if it is one of those.
-    """
-
-    text: str
-    token_id: int
-    logprob: float | None = None
-    rank: int | None = None
-    alternatives: tuple[Alternative, ...] = ()
-
-    @property
-    def probability(self) -> float | None:
-        return None if self.logprob is None else math.exp(self.logprob)
+Bundle = tuple[dict[str, str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -60,10 +37,15 @@ class Generation:
         result: the engine's own result.
         model: the name it was asked under.
         params: the sampling fields that were given.
+        shade: what its tokens are shaded by: "probability", "entropy" or "none".
     """
 
-    def __init__(self, result: GenerationResult, model: str, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, result: GenerationResult, model: str, params: Mapping[str, Any], shade: Shade = "probability"
+    ) -> None:
         self.result, self.model, self.params = result, model, dict(params)
+        self.shade: Shade = checked(shade)
+        self._live: LiveSequences | None = None
 
     @property
     def text(self) -> str:
@@ -108,6 +90,27 @@ class Generation:
 
         return pd.DataFrame(rows_of(self))
 
+    @property
+    def tokens_df(self) -> pd.DataFrame:
+        """One row a token of every sequence: index, position, token, logprob, probability, rank, entropy_nats."""
+        import pandas as pd
+
+        return pd.DataFrame([row for output in self.result.outputs for row in token_rows(output)])
+
+    def shaded(self, shade: str) -> Generation:
+        """The same, shown with its tokens shaded by "probability", by "entropy" or not at all ("none").
+
+        Raises:
+            ValueError: none of the three.
+        """
+        return Generation(self.result, self.model, self.params, checked(shade))
+
+    def view(self, index: int = 0) -> TokenView:
+        """A widget of one sequence: hover or walk over its tokens, choose the shade, click one (`.selected`)."""
+        from aphrodite.widgets.token_view import TokenView
+
+        return TokenView(self.result.outputs[index], model=self.model, shade=self.shade)
+
     def __str__(self) -> str:
         return self.text
 
@@ -117,40 +120,28 @@ class Generation:
     def _numbered(self) -> list[str]:
         return [f"[{output.index}] {output.text}" for output in self.result.outputs]
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:
         """HTML, Markdown and plain text; times, which differ from run to run, go into the output's metadata."""
-        bundle = {"text/plain": repr(self), "text/html": self._html()}
-        return bundle, {"aphrodite": self._volatile()}
+        if not self.result.finished:
+            return {"text/plain": repr(self), "text/html": self._live_html()}, {}
+        html = generation_html.whole(self.result.outputs, self.model, self.shade)
+        return {"text/plain": repr(self), "text/html": html, "text/markdown": self._markdown()}, self._volatile()
 
-    def _html(self) -> str:
-        parts = [shaded(tokens_of(output), output.text) for output in self.result.outputs]
-        return "\n".join([*parts, self._footer()])
+    def _live_html(self) -> str:
+        if self._live is None or self._live.shade != self.shade:
+            self._live = LiveSequences(self.shade)
+        return self._live.html(self.result.outputs, self.model)
 
-    def _footer(self) -> str:
-        reason = {"length": "cut at the token limit", "abort": "interrupted"}.get(self.finish_reason or "", "")
-        facts = [self.model, f"{self.usage.output_tokens} tokens", *([reason] if reason else [])]
-        return f'<div style="opacity:.6;font-size:.85em;margin-top:.4em">{" · ".join(facts)}</div>'
+    def _markdown(self) -> str:
+        outputs = self.result.outputs
+        if len(outputs) == 1:
+            return quoted(self.text)
+        return "\n\n".join(f"**{output.index}**\n\n{quoted(output.text)}" for output in outputs)
 
     def _volatile(self) -> dict[str, Any]:
         timing = self.timing
-        return {} if timing is None else {"ttft_ms": timing.ttft_ms, "total_ms": timing.total_ms, "seed": self.seed}
-
-
-def tokens_of(output: CompletionOutput) -> list[Token]:
-    """The tokens of one sequence, with what was reported of each."""
-    if output.logprobs is None:
-        return [Token("", token_id) for token_id in output.token_ids]
-    found = []
-    for token_id, position in zip(output.token_ids, output.logprobs, strict=True):
-        drawn = position[token_id]
-        alternatives = sorted(
-            (Alternative(c.decoded_token, i, math.exp(c.logprob), c.rank) for i, c in position.items()),
-            key=lambda candidate: candidate.rank,
-        )
-        found.append(Token(drawn.decoded_token, token_id, drawn.logprob, drawn.rank, tuple(alternatives)))
-    return found
+        times = {} if timing is None else {"ttft_ms": timing.ttft_ms, "total_ms": timing.total_ms, "seed": self.seed}
+        return {"aphrodite": times}
 
 
 def rows_of(generation: Generation) -> list[dict[str, Any]]:
@@ -185,7 +176,7 @@ def _speed(output: CompletionOutput, timing: Timing | None) -> float | None:
 
 
 class Generations(Sequence[Generation]):
-    """Generations of several prompts: a table to look at, `.df` to compute with."""
+    """Generations of several prompts: a table to look at, `.df` and `.tokens_df` to compute with."""
 
     def __init__(self, generations: Sequence[Generation]) -> None:
         self._generations = list(generations)
@@ -203,14 +194,35 @@ class Generations(Sequence[Generation]):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a sequence."""
+        """One row a sequence; `generation` is its place in this list."""
         import pandas as pd
 
-        return pd.DataFrame([row for generation in self._generations for row in rows_of(generation)])
+        numbered = enumerate(self._generations)
+        return pd.DataFrame([{"generation": n, **row} for n, generation in numbered for row in rows_of(generation)])
+
+    @property
+    def tokens_df(self) -> pd.DataFrame:
+        """One row a token; `generation` is the place in this list, the others are those of a generation's."""
+        import pandas as pd
+
+        outputs = ((n, output) for n, g in enumerate(self._generations) for output in g.result.outputs)
+        return pd.DataFrame([{"generation": n, **row} for n, output in outputs for row in token_rows(output)])
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"[{place}] {text}" for place, text in enumerate(self.texts))
+        return generation_table.plain(self._lines())
 
-    def _repr_html_(self) -> str:
-        shown = self.df[["prompt", "text", "finish_reason", "output_tokens"]]
-        return shown.to_html(max_rows=50, escape=True, border=0)
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:
+        lines = self._lines()
+        bundle = {
+            "text/plain": generation_table.plain(lines),
+            "text/html": generation_table.html(lines),
+            "text/markdown": generation_table.markdown(lines),
+        }
+        return bundle, {}
+
+    def _lines(self) -> list[generation_table.Line]:
+        return [
+            generation_table.Line(number, generation.result.prompt or "", output, generation.model, generation.shade)
+            for number, generation in enumerate(self._generations)
+            for output in generation.result.outputs
+        ]

@@ -1,34 +1,111 @@
-"""Tokens as HTML: the less likely a token was, the stronger its shade; hovering shows what else could have come.
+"""Tokens as HTML without script: the less likely a token was, the stronger its shade; hovering shows others.
 
-Inline styles, no script: it looks the same in JupyterLab's light and dark themes, in VS Code and on a static page.
+It loses parts gracefully. Where styles stay (JupyterLab, VS Code, exported pages) a switch of CSS alone says what the
+shade means. Where a page keeps inline styles only, the chosen shade stays and the switch is hidden. Where it keeps no
+styles at all, as code hosts do, the least likely tokens are still marked, and nothing but the text is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from html import escape
-from typing import Any
 
-_FRAME = "white-space:pre-wrap;line-height:1.7;font-family:inherit;overflow-wrap:anywhere"
-#: Amber on any background: the shade is transparent, the text keeps the theme's colour.
-_SHADE = "255,152,0"
-_STRONGEST = 0.75
+from aphrodite.display.shade import COLOURS, SHADES, Shade, by_entropy, by_probability
+from aphrodite.display.shares import Shares
+from aphrodite.display.visible import visible_html
+from aphrodite_engine.outputs import CompletionOutput, PositionLogprobs
+
+FRAME = "white-space:pre-wrap;line-height:1.7;font-family:inherit;overflow-wrap:anywhere"
+#: From this opacity on, a token is a <mark>, which pages show that strip all styles.
+_MARKED = 0.4
+
+_SWITCH = (
+    # method=dialog: Enter in a form would otherwise load the page anew.
+    '<form class="aphrodite-shades" method="dialog" hidden>'
+    + "".join(
+        f'<label class="aphrodite-{name}"><input type="radio" name="shade" value="{name}" '
+        f'aria-label="shade tokens by {name}"{{{name}}}></label>'
+        for name in SHADES
+    )
+    + "</form>"
+)
 
 
-def shaded(tokens: Sequence[Any], text: str) -> str:
+def _rule(shade: Shade) -> str:
+    colour = f"rgba({COLOURS[shade]},var(--{shade[0]},0))" if shade in COLOURS else "none"
+    dot = f"rgb({COLOURS[shade]})" if shade in COLOURS else "currentColor"
+    return (
+        f".aphrodite:has([value={shade}]:checked) .aphrodite-text>*{{background:{colour}!important}}"
+        f".aphrodite-{shade} :checked{{background:{dot}}}"
+        f'.aphrodite-{shade}::after{{content:"{shade}"}}'
+    )
+
+
+STYLE = (
+    "<style>"
+    ".aphrodite-text>[data-shown]::before{content:attr(data-shown);opacity:.45;font-size:.8em}"
+    ".aphrodite-text>:hover{outline:1px solid}"
+    ".aphrodite-shades[hidden]{display:flex;gap:1em;margin:.1em 0 .4em;font-size:.8em}"
+    ".aphrodite-shades label{display:inline-flex;align-items:center;gap:.35em;cursor:pointer;opacity:.6}"
+    ".aphrodite-shades label:has(:checked){opacity:1}"
+    ".aphrodite-shades input{appearance:none;margin:0;width:.8em;height:.8em;color:inherit;border:1px solid;"
+    "border-radius:50%}" + "".join(map(_rule, SHADES)) + "</style>"
+)
+
+
+def switch(shade: Shade) -> str:
+    """What chooses the shade, where styles stay."""
+    return _SWITCH.format_map({name: " checked" if name == shade else "" for name in SHADES})
+
+
+def sequence(output: CompletionOutput, shade: Shade) -> str:
     """One sequence; its plain text where no probabilities were reported."""
-    if not tokens or tokens[0].probability is None:
-        return f'<div style="{_FRAME}">{escape(text)}</div>'
-    return f'<div style="{_FRAME}">{"".join(map(_span, tokens))}</div>'
+    body = escape(output.text) if output.logprobs is None else "".join(_spans(output, output.logprobs, shade))
+    return f'<div class="aphrodite-text" style="{FRAME}">{body}</div>'
 
 
-def _span(token: Any) -> str:
-    surprise = 1 - token.probability
-    style = f"background:rgba({_SHADE},{_STRONGEST * surprise:.2f});border-radius:.2em"
-    return f'<span style="{style}" title="{escape(_tooltip(token))}">{escape(token.text)}</span>'
+def _spans(output: CompletionOutput, positions: Sequence[PositionLogprobs], shade: Shade) -> Iterator[str]:
+    shares = Shares()
+    drawn = zip(output.token_ids, positions, strict=True)
+    shares.add([position[token_id].decoded_token for token_id, position in drawn], output.text, is_whole=True)
+    for token_id, position, share in zip(output.token_ids, positions, shares.of, strict=True):
+        yield _span(token_id, position, share, shade)
+    yield escape(output.text[shares.end :])
 
 
-def _tooltip(token: Any) -> str:
-    lines = [f"{token.text!r}  {token.probability:.1%}  rank {token.rank}"]
-    others = [a for a in token.alternatives if a.token_id != token.token_id]
-    return "\n".join(lines + [f"{other.text!r}  {other.probability:.1%}" for other in others])
+def _span(token_id: int, position: PositionLogprobs, share: str, shade: Shade) -> str:
+    drawn = position[token_id]
+    unlikely, undecided = by_probability(drawn.logprob), by_entropy(drawn.entropy)
+    chosen = unlikely if shade == "probability" else undecided if shade == "entropy" else 0.0
+    tag = "mark" if chosen >= _MARKED else "span"
+    background = f"background:rgba({COLOURS[shade]},{chosen:.2f})" if shade in COLOURS else ""
+    shown = f' data-shown="{_shown(drawn.decoded_token, share)}"' if not share or "\n" in share else ""
+    return (
+        f'<{tag} style="--p:{unlikely:.2f};--e:{undecided:.2f};color:inherit;border-radius:.2em;{background}"{shown} '
+        f'title="{tooltip(token_id, position)}">{escape(share)}</{tag}>'
+    )
+
+
+def _shown(token: str, share: str) -> str:
+    """A sign for what would not be seen: a newline, a part of a character, a mark that the text leaves out."""
+    if share:
+        return "⏎"
+    return "·" if "\N{REPLACEMENT CHARACTER}" in token else visible_html(token)
+
+
+def tooltip(token_id: int, position: PositionLogprobs) -> str:
+    """The candidates, the most likely first, with a dot at the one that was drawn; safe between quotes."""
+    drawn = position[token_id]
+    entropy = "" if drawn.entropy is None else f", entropy {drawn.entropy:.2f} nats"
+    lines = [f"rank {drawn.rank:,}{entropy}"]
+    for candidate_id, candidate in sorted(position.items(), key=lambda item: item[1].rank):
+        dot = "●" if candidate_id == token_id else "○"
+        lines.append(f"{dot} {percent(candidate.logprob)}  {visible_html(candidate.decoded_token)}")
+    return "\n".join(lines)
+
+
+def percent(logprob: float) -> str:
+    """A probability for people, safe in HTML."""
+    share = 100 * math.exp(logprob)
+    return f"{share:.1f} %" if share >= 0.05 or share == 0 else "&lt;0.1 %"

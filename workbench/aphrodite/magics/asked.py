@@ -66,7 +66,7 @@ def asked(notebook: Notebook, arguments: argparse.Namespace, text: str) -> Asked
         params_of(fields),
         fields,
         notebook.model(arguments.model),
-        arguments.shade,
+        arguments.shade or notebook.settings.shade,
     )
 
 

@@ -8,7 +8,7 @@ from aphrodite.magics.command import Command
 
 _NAMES = (
     *("up", "attach", "connect", "status", "down", "sleep", "wake", "load", "unload", "models"),
-    *("generate", "chat", "embed", "tokens", "presets", "config", "share", "keys", "ui", "play", "help"),
+    *("generate", "chat", "embed", "tokens", "top", "presets", "config", "share", "keys", "ui", "play", "help"),
 )
 
 

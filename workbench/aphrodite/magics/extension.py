@@ -8,7 +8,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from traitlets import Unicode
 
 from aphrodite.argument_parser import nearest
-from aphrodite.magics import commands, prompt_cell
+from aphrodite.magics import commands
 from aphrodite.magics.command import Command
 from aphrodite.magics.completion import matcher
 from aphrodite.magics.errors import UsageError
@@ -28,6 +28,7 @@ class AphroditeMagics(Magics):
     preset = Unicode("", help=KNOWN["preset"][1]).tag(config=True)
     port = Unicode("", help=KNOWN["port"][1]).tag(config=True)
     display = Unicode("", help=KNOWN["display"][1]).tag(config=True)
+    shade = Unicode("", help=KNOWN["shade"][1]).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
@@ -47,6 +48,8 @@ class AphroditeMagics(Magics):
             raise UsageError(" ".join(str(error).split())) from None
 
     def _cell(self, line: str, cell: str) -> None:
+        from aphrodite.magics import prompt_cell  # numpy, a tenth of a second that %load_ext need not take
+
         arguments = prompt_cell.parser().parse(words_of(line))
         if not cell.strip():
             raise UsageError("the cell is empty: write the prompt below %%aphrodite")

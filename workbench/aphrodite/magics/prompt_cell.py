@@ -35,8 +35,8 @@ def add_prompt_flags(found: argparse.ArgumentParser) -> None:
                        help="the answer is JSON of this variable's schema: a dict, or a pydantic model")  # fmt: skip
     found.add_argument("--preset", metavar="NAME", help="start from a named set of parameters")
     found.add_argument("-o", "--into", metavar="NAME", help="keep the result in this variable")
-    found.add_argument("--shade", choices=("probability", "entropy", "none"), default="probability",
-                       help="what the answer's tokens are shaded by (default: probability)")  # fmt: skip
+    found.add_argument("--shade", choices=("probability", "entropy", "none"),
+                       help="what the answer's tokens are shaded by (default: the setting, probability)")  # fmt: skip
     found.add_argument("--raw", action="store_true", help="braces are text: no {{expr}}")
     add_field_flag(found)
     add_sampling_flags(found)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aphrodite.display.shade import SHADES, Shade, checked
 from aphrodite.magics.errors import UsageError
 
 #: name -> (default, what it means)
@@ -18,6 +20,7 @@ KNOWN: dict[str, tuple[str, str]] = {
     "preset": ("neutral", "preset that cells start from"),
     "port": ("2242", "port of the service on this machine"),
     "display": ("rich", "rich (live), plain (text only) or static (one final output)"),
+    "shade": ("probability", "what tokens are shaded by: probability, entropy or none"),
 }
 _DISPLAYS = ("rich", "plain", "static")
 
@@ -71,9 +74,20 @@ class Settings:
         Raises:
             UsageError: none of rich, plain, static.
         """
-        found = self.find("display")
-        if found.value not in _DISPLAYS:
-            raise UsageError(f"display={found.value!r} ({found.source}): one of {', '.join(_DISPLAYS)}")
+        return self._one_of("display", _DISPLAYS)
+
+    @property
+    def shade(self) -> Shade:
+        """
+        Raises:
+            UsageError: none of probability, entropy, none.
+        """
+        return checked(self._one_of("shade", SHADES))
+
+    def _one_of(self, name: str, allowed: Sequence[str]) -> str:
+        found = self.find(name)
+        if found.value not in allowed:
+            raise UsageError(f"{name}={found.value!r} ({found.source}): one of {', '.join(allowed)}")
         return found.value
 
     def find(self, name: str) -> Setting:
