@@ -44,7 +44,7 @@ FAULTS = {
     "30": "clients that leave",
     "31": "clients that read slowly or never",
     "32": "clients that send slowly",
-    "33": "pipelining, smuggling, broken HTTP; nginx comes later",
+    "33": "pipelining, smuggling, broken HTTP, through nginx too",
     "34": "engine processes that die or stop",
     "35": "SIGTERM under load",
     "36": "full disks",

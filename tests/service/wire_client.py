@@ -29,14 +29,15 @@ class Answer:
 
 
 class Wire:
-    """One connection."""
+    """One connection: to a service, or to a port of this machine."""
 
-    def __init__(self, service: Running, receive_buffer: int | None = None) -> None:
+    def __init__(self, service: Running | int, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(SECONDS)
-        self.socket.connect(("127.0.0.1", service.connection.port))
+        port = service if isinstance(service, int) else service.connection.port
+        self.socket.connect(("127.0.0.1", port))
         self._read = b""
 
     def send(self, data: bytes) -> Self:
