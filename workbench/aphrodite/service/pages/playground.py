@@ -32,7 +32,7 @@ _STARTING = """<h1>Aphrodite</h1><p>The playground is starting; this takes a few
 const begun = Date.now();
 const timer = setInterval(async () => {
   const answer = await fetch("./", {method: "HEAD"}).catch(() => null);
-  if (answer && (answer.status !== 503 || Date.now() - begun > 20000)) { clearInterval(timer); location.reload(); }
+  if (answer && (answer.status !== 202 || Date.now() - begun > 20000)) { clearInterval(timer); location.reload(); }
 }, 300);
 </script>"""
 _AGAIN = '<noscript><meta http-equiv="refresh" content="2"></noscript>'
@@ -104,7 +104,7 @@ def _waiting(state: State) -> Reply:
         return sheet(_ABSENT, 404)
     if state is State.FAILED:
         return sheet(_FAILED, 500)
-    reply = sheet(_STARTING, 503, _AGAIN)
+    reply = sheet(_STARTING, 202, _AGAIN)
     reply.headers["retry-after"] = "1"
     return reply
 

@@ -1,0 +1,95 @@
+"""A request of the page as a notebook's cell that asks for the same tokens again.
+
+A prompt, or the first turn of a conversation, is a `%%aphrodite` cell. What a cell's flags cannot say (earlier turns, a
+system message of several lines, a prompt with empty lines around it) is Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked: a prompt, or messages.
+
+    Attributes:
+        fields: of SamplingParams that differ from neutral, with the seed that was used.
+    """
+
+    model: str
+    prompt: str | Sequence[Message]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def notebook_cell(asked: Asked) -> str:
+    """The cell's source."""
+    found = _parts(asked.prompt)
+    if found is None:
+        return _python(asked)
+    system, text, is_chat = found
+    words = [*(["-m", asked.model] if asked.model else []), "--preset", "neutral"]
+    words += [f"--system={system}"] if system else ["--chat", _name(asked)] if is_chat else []
+    for name, value in asked.fields.items():
+        words += _flag(name, value)
+    raw = ["--raw"] if "{{" in text else []
+    return f"%%aphrodite {shlex.join([*words, *raw])}\n{text}"
+
+
+def _name(asked: Asked) -> str:
+    """A conversation's name that no other request has: under a name that was used, a cell would go on with it."""
+    return "playground-" + hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
+
+
+def _parts(prompt: str | Sequence[Message]) -> tuple[str, str, bool] | None:
+    """System message, text, whether it is a chat; None where a `%%aphrodite` cell cannot say it."""
+    if isinstance(prompt, str):
+        return ("", prompt, False) if prompt.strip() and prompt == prompt.strip("\r\n") else None
+    *before, last = prompt
+    text = last["content"]
+    system = before[0]["content"] if before and before[0]["role"] == "system" else ""
+    is_first = len(before) == bool(system) and last["role"] == "user"
+    return (system, text, True) if is_first and "\n" not in system and text and text == text.strip() else None
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag if value else "--no-" + flag[2:]]
+    if isinstance(value, (int, float)):
+        return [f"{flag}={value!r}"] if value < 0 else [flag, repr(value)]
+    if value is None:
+        return [flag, "none"]
+    if isinstance(value, str) and "\n" not in value:
+        return [f"{flag}={value}"]
+    return ["-p", f"{name}={json.dumps(_plain(value), ensure_ascii=False)}"]
+
+
+def _plain(value: Any) -> Any:
+    return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _messages(messages: Sequence[Message]) -> str:
+    return "[\n" + "".join(f"    {dict(message)!r},\n" for message in messages) + "]"
+
+
+def _python(asked: Asked) -> str:
+    call = "generate" if isinstance(asked.prompt, str) else "chat"
+    prompt = repr(asked.prompt) if isinstance(asked.prompt, str) else _messages(asked.prompt)
+    fields = "".join(f"        {name}={value!r},\n" for name, value in asked.fields.items())
+    return (
+        "import aphrodite\n\n"
+        f"prompt = {prompt}\n"
+        "with aphrodite.connect() as session:\n"
+        f"    found = session.{call}(\n"
+        f"        prompt,\n        model={asked.model or None!r},\n{fields}"
+        "    )[0]\n"
+        "print(found.text)"
+    )
