@@ -59,7 +59,7 @@ def test_an_answer_that_nobody_reads_is_ended() -> None:
         aborted: list[int] = []
         unread = generation(aborted)
         for place in range(MAX_UNREAD_TOKENS + 1):
-            unread.put(token(place))
+            unread.put([token(place)])
         assert aborted == [1]
         with pytest.raises(EngineFailure) as caught:
             await unread.news()
@@ -71,7 +71,7 @@ def test_an_answer_that_nobody_reads_is_ended() -> None:
 def test_what_came_before_an_error_is_read_before_it() -> None:
     async def read() -> None:
         failing = generation([])
-        failing.put(token(0))
+        failing.put([token(0)])
         failing.put(boundary.Failed(1, boundary.Problem("lost", "gone")))
         assert [found.text for found in await failing.news()] == ["0 "]
         with pytest.raises(EngineFailure, match="gone"):

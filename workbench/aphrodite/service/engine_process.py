@@ -9,15 +9,15 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from aphrodite.service import boundary
 from aphrodite.service.access import User
-from aphrodite.service.boundary import Facts, Failed, FromEngine, Problem, Stats
+from aphrodite.service.boundary import Facts, Failed, FromEngine, Problem, Stats, Token
 from aphrodite.service.child import Child
-from aphrodite.service.generation import EngineFailure, Generation, Observer, Question, Sink
+from aphrodite.service.generation import EngineFailure, Generation, News, Observer, Question, Sink
 from aphrodite.service.settings import ModelSettings
 
 logger = logging.getLogger("aphrodite.engine_process")
@@ -209,8 +209,8 @@ class EngineProcess:
 
     def _take(self, message: FromEngine) -> None:
         if isinstance(message, boundary.Tokens):
-            for token in message.tokens:
-                self._hand_over(token.id, token)
+            for request_id, tokens in _by_request(message.tokens).items():
+                self._hand_over(request_id, tokens)
         elif isinstance(message, boundary.Pong):
             self._unanswered, self.stats = 0, message.stats
             if self.state is State.SILENT:
@@ -220,11 +220,11 @@ class EngineProcess:
         elif not isinstance(message, boundary.Ready | boundary.Refused):
             self._hand_over(message.id, message)
 
-    def _hand_over(self, request_id: int, message: Any) -> None:
+    def _hand_over(self, request_id: int, news: News) -> None:
         pending = self._pending.get(request_id)
         if pending is None:
             return  # aborted, and the engine did not know yet
-        pending.put(message)
+        pending.put(news)
         if pending.finished:
             self._pending.pop(request_id, None)
 
@@ -312,6 +312,17 @@ class EngineProcess:
         """Forget a request, and tell the engine if it is still at it."""
         if self._pending.pop(request_id, None) is not None and self._child is not None:
             self._child.send(boundary.Abort(request_id))
+
+
+def _by_request(tokens: Iterable[Token]) -> dict[int, list[Token]]:
+    """What each is told at once."""
+    found: dict[int, list[Token]] = {}
+    for token in tokens:
+        if token.id in found:
+            found[token.id].append(token)
+        else:
+            found[token.id] = [token]
+    return found
 
 
 def _send(child: Child, message: boundary.ToEngine) -> None:

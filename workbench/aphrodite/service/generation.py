@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from aphrodite.service.access import User
 from aphrodite.service.boundary import Admitted, Failed, FromEngine, Problem, ToEngine, Token
 
+#: What the engine says about one request; tokens that come together are told together.
+News = FromEngine | list[Token]
 #: Told everything that becomes of one request, in the event loop: it must be quick.
-Sink = Callable[[FromEngine | Token], None]
+Sink = Callable[[News], None]
 #: Makes one for a request of this user to the model of this id.
 Observer = Callable[[str, User, ToEngine], Sink]
 
@@ -43,7 +44,7 @@ class Generation:
         self._unfinished = sequences
         self._abort = abort
         self._admitted: Admitted | None = None
-        self._unread: deque[Token] = deque()
+        self._unread: list[Token] = []
         self._problem: Problem | None = None
         self._news = asyncio.Event()
 
@@ -71,8 +72,7 @@ class Generation:
             if self._unfinished == 0:
                 return []
             await self._wait()
-        found = list(self._unread)
-        self._unread.clear()
+        found, self._unread = self._unread, []
         return found
 
     def abort(self) -> None:
@@ -80,21 +80,25 @@ class Generation:
         if not self.finished:
             self._end_with(Problem("closed", "aborted"))
 
-    def put(self, message: FromEngine | Token) -> None:
+    def put(self, news: News) -> None:
         """The engine's news, in the event loop."""
-        self._observed(message)
-        if isinstance(message, Token):
-            self._unread.append(message)
-            self._unfinished -= message.finish_reason is not None
-            if self._user.meter.revoked and self._unfinished:
-                self._end_with(_REVOKED)
-            elif len(self._unread) > MAX_UNREAD_TOKENS and self._unfinished:
-                self._end_with(_SLOW)
-        elif isinstance(message, Failed):
-            self._problem = message.problem
-        elif isinstance(message, Admitted):
-            self._admitted = message
+        self._observed(news)
+        if isinstance(news, list):
+            self._take(news)
+        elif isinstance(news, Failed):
+            self._problem = news.problem
+        elif isinstance(news, Admitted):
+            self._admitted = news
         self._news.set()
+
+    def _take(self, tokens: list[Token]) -> None:
+        self._unread += tokens
+        for token in tokens:
+            self._unfinished -= token.finish_reason is not None
+        if self._user.meter.revoked and self._unfinished:
+            self._end_with(_REVOKED)
+        elif len(self._unread) > MAX_UNREAD_TOKENS and self._unfinished:
+            self._end_with(_SLOW)
 
     def _end_with(self, problem: Problem) -> None:
         self._unread.clear()
@@ -122,12 +126,12 @@ class Question:
     def finished(self) -> bool:
         return self.answer.done()
 
-    def put(self, message: FromEngine | Token) -> None:
+    def put(self, news: News) -> None:
         """The engine's answer, in the event loop."""
         if self.answer.done():
             return
-        self._observed(message)
-        if isinstance(message, Failed):
-            self.answer.set_exception(EngineFailure(message.problem))
-        elif not isinstance(message, Token):
-            self.answer.set_result(message)
+        self._observed(news)
+        if isinstance(news, Failed):
+            self.answer.set_exception(EngineFailure(news.problem))
+        elif not isinstance(news, list):
+            self.answer.set_result(news)

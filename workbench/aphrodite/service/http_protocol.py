@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
 import sys
 import time
 from typing import Any
 
 import httptools
-from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from aphrodite.service import wire
+from aphrodite.service import refusals
 from aphrodite.service.edge import Edge
-from aphrodite.service.errors import ApiError, bad_request, unavailable
-from aphrodite.service.replies import error_reply
-from aphrodite.service.settings import EdgeSettings
+from aphrodite.service.errors import ApiError, bad_request
+from aphrodite.service.http_cycle import HttpCycle, scope_of
 
 logger = logging.getLogger("aphrodite.http")
 
@@ -52,18 +49,21 @@ class EdgeProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._edge, self._bounds = edge, edge.settings
+        self._ends: dict[str, Any] = {}  # of the connection, as the application is told of them
         self._is_surplus = False
         self._is_over = False  # nothing more is read; closed when what is being answered is done
         self._refusal: ApiError | None = None  # why the parser was stopped
         # The request that is coming in
         self._since: float | None = None  # None: none is
         self._has_headers = False
-        self._header_bytes = 0
         self._pending_bytes = 0  # have come, and the headers are not complete
+        self._most_header_bytes = 0  # that they can have, by what has come
+        self._trailer_bytes = 0
         self._body_bytes = 0
         self._is_discarded = False  # its answer is out, the rest of its body is thrown away
         # The answer that goes out
         self._answering: RequestResponseCycle | None = None
+        self._idle_since: float | None = None  # nothing goes out and nothing comes in
         self._stalled_since: float | None = None
         self._stalled_bytes = 0
 
@@ -71,6 +71,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._ends = {"server": self.server, "client": self.client, "scheme": self.scheme}
         connections = self._edge.connections
         connections.add(self)
         self._since = time.monotonic()
@@ -89,11 +90,12 @@ class EdgeProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         if self._is_over:
             return
+        self._idle_since = None
         if self._since is None:
             self._since = time.monotonic()
+        self._most_header_bytes = self._pending_bytes + len(data)
         try:
             self.parser.feed_data(data)  # type: ignore[union-attr]
         except httptools.HttpParserUpgrade as upgrade:
@@ -110,7 +112,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._pending_bytes += size
         if self._pending_bytes > self._bounds.max_header_bytes:
-            self._refuse(_headers_too_large(self._bounds))
+            self._refuse(refusals.headers_too_large(self._bounds))
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Nothing but HTTP/1.1 is spoken here: the request is read as if it had not asked, which it may (RFC 9110,
@@ -128,43 +130,68 @@ class EdgeProtocol(HttpToolsProtocol):
     # ---- the request
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._since = time.monotonic()
         self._has_headers = self._is_discarded = False
-        self._header_bytes = self._body_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._count_header(len(url))
-        super().on_url(url)
+        self._body_bytes = self._trailer_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_header(len(name) + len(value))
         if self._has_headers:
-            return  # a trailer: what a request is judged by must not change afterwards
+            return self._drop_trailer(len(name) + len(value))
         if len(self.headers) >= self._bounds.max_headers:
-            self._stop(_headers_too_large(self._bounds))
-        super().on_header(name, value)
+            self._stop(refusals.headers_too_large(self._bounds))
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
-    def _count_header(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > self._bounds.max_header_bytes:
-            self._stop(_headers_too_large(self._bounds))
+    def _drop_trailer(self, size: int) -> None:
+        """What a request is judged by must not change afterwards."""
+        self._trailer_bytes += size
+        if self._trailer_bytes > self._bounds.max_header_bytes:
+            self._stop(refusals.headers_too_large(self._bounds))
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():  # type: ignore[union-attr]
             return
-        if not self.url.startswith(b"/"):
-            self._check_target()
+        self._check_headers()
         version = self.parser.get_http_version()  # type: ignore[union-attr]
         if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
             self._stop(bad_request("HTTP/1.0 has no transfer-encoding", code="invalid_http"))
         if len(self.pipeline) >= _PIPELINED:
             self._stop(bad_request("too many requests before the first was answered", code="invalid_http"))
-        super().on_headers_complete()
-        if self.pipeline:  # uvicorn stops reading; then a client that leaves would not be noticed
-            self.flow.resume_reading()
+        self._begin_cycle(version)
         self._has_headers = True
         self._since = time.monotonic()
+
+    def _check_headers(self) -> None:
+        if not self.url.startswith(b"/"):
+            self._check_target()
+        if self._most_header_bytes > self._bounds.max_header_bytes:  # by what has come, or it is not worth adding up
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > self._bounds.max_header_bytes:
+                self._stop(refusals.headers_too_large(self._bounds))
+
+    def _begin_cycle(self, version: str) -> None:
+        before, method = self.cycle, self.parser.get_method()  # type: ignore[union-attr]
+        self.cycle = HttpCycle(
+            scope=scope_of(self._ends, method, self.url, version, self.headers),  # type: ignore[arg-type]
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),  # type: ignore[union-attr]
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.pipeline.appendleft((self.cycle, self.app))  # type: ignore[arg-type]
+            self.flow.resume_reading()  # or a client that leaves would not be noticed
 
     def _check_target(self) -> None:
         """A target is a path. One that names a host itself must agree with the Host header, by which it is judged."""
@@ -180,7 +207,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        super()._start_asgi_task(cycle, _too_many_connections if self._is_surplus else app)  # type: ignore[arg-type]
+        super()._start_asgi_task(cycle, refusals.too_many_connections if self._is_surplus else app)  # type: ignore[arg-type]
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -197,15 +224,24 @@ class EdgeProtocol(HttpToolsProtocol):
     # ---- the answer
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self._go_on()
         if self._is_over and self._answering and self._answering.response_complete:
             self.transport.close()
         elif self._since is not None and self._has_headers and self.cycle.response_complete:
             self._discard_the_rest()
 
+    def _go_on(self) -> None:
+        """With the next request, if it is here already."""
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = time.monotonic()
+
     def _discard_the_rest(self) -> None:
         """Answered before its body was there: closing now would throw the answer away at the client's end."""
-        self._unset_keepalive_if_required()
         if self.expect_100_continue:  # whether the body comes after all is the client's choice: not to be guessed
             self._close()
         self._is_discarded = True
@@ -230,6 +266,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self._stalled_since, self._stalled_bytes = now, self.transport.get_write_buffer_size()
         elif self._since is not None and not self._is_over:
             self._check_writer(now, self._since)
+        elif self._idle_since is not None and now - self._idle_since > self._bounds.keep_alive_seconds:
+            self._close()
 
     def _check_reader(self, now: float, since: float) -> None:
         read = self._stalled_bytes - self.transport.get_write_buffer_size()
@@ -243,12 +281,12 @@ class EdgeProtocol(HttpToolsProtocol):
             self._since = now
         elif not self._has_headers:
             if now - since > bounds.header_seconds:
-                self._refuse(_too_slow("headers")) if self._pending_bytes else self._close()
+                self._refuse(refusals.too_slow("headers")) if self._pending_bytes else self._close()
         elif self._is_discarded:
             if now - since > _DISCARD_SECONDS:
                 self._close()
         elif now - since > bounds.body_seconds + self._body_bytes / bounds.slowest_bytes_per_second:
-            self._refuse(_too_slow("body"))
+            self._refuse(refusals.too_slow("body"))
 
     # ---- the end
 
@@ -273,33 +311,6 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _say(self, error: ApiError) -> None:
-        body = wire.encode(error.body)
-        headers = {
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            "connection": "close",
-            "x-request-id": "req_" + secrets.token_hex(12),
-            **error.headers,
-        }
         logger.info("refused before routing: %d %s", error.status, error.message)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(STATUS_LINE[error.status] + lines.encode("latin-1") + b"\r\n" + body)
+        self.transport.write(refusals.as_bytes(error))
         self.transport.close()
-
-
-async def _too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
-    error = unavailable("too many connections are open", "too_many_connections", 5)
-    error.headers["connection"] = "close"
-    await error_reply(error)(scope, receive, send)
-
-
-def _headers_too_large(bounds: EdgeSettings) -> ApiError:
-    return ApiError(
-        431,
-        f"headers may have {bounds.max_header_bytes:,} bytes and be {bounds.max_headers} in number",
-        code="headers_too_large",
-    )
-
-
-def _too_slow(part: str) -> ApiError:
-    return ApiError(408, f"the {part} of the request did not come in time", code="request_timeout")

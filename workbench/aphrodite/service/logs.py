@@ -12,7 +12,6 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
@@ -31,14 +30,9 @@ _OBEYED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
-@contextlib.contextmanager
-def request(request_id: str) -> Iterator[None]:
-    """Lines written inside, also by the tasks that are started here, carry the request's id."""
-    token = _request_id.set(request_id)
-    try:
-        yield
-    finally:
-        _request_id.reset(token)
+def belongs_to(request_id: str) -> None:
+    """Lines that this task writes from now on, and the tasks that it starts, carry the request's id."""
+    _request_id.set(request_id)
 
 
 class JsonLines(logging.Formatter):

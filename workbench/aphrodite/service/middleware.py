@@ -40,13 +40,13 @@ class Bookkeeping:
                 message["headers"] = [*message["headers"], *_headers(request_id, time.perf_counter() - started)]
             return send(message)
 
-        with logs.request(request_id):
-            try:
-                await self._app(scope, receive, send_with_headers)
-            finally:
-                seconds = time.perf_counter() - started
-                self._metrics.answered(scope["method"], self._route(scope), status, seconds)
-                self._log.answered(scope, status, seconds)
+        logs.belongs_to(request_id)  # this task is the request's own
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.answered(scope["method"], self._route(scope), status, seconds)
+            self._log.answered(scope, status, seconds)
 
     def _route(self, scope: Scope) -> str:
         """The route's template; a request that was refused before it was routed has it where it is the path itself."""

@@ -43,7 +43,7 @@ class Models:
         Raises:
             ApiError: 404 model_not_found.
         """
-        engine = self.names().get(name)
+        engine = self._engines.get(name) or self.names().get(name)
         if engine is None:
             known = ", ".join(self.names()) or "none is loaded"
             raise ApiError(

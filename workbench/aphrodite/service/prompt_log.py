@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from aphrodite.service.access import User
-from aphrodite.service.boundary import FromEngine, Generate, ToEngine, Token
-from aphrodite.service.generation import Sink
+from aphrodite.service.boundary import Generate, ToEngine
+from aphrodite.service.generation import News, Sink
 
 logger = logging.getLogger("aphrodite.prompts")
 
@@ -19,11 +19,11 @@ def prompts(model: str, user: User, message: ToEngine) -> Sink:
         logger.info("prompt", extra={"fields": about | {"prompt": prompt}})
     texts: dict[int, str] = {}
 
-    def listen(news: FromEngine | Token) -> None:
-        if isinstance(news, Token):
-            texts[news.index] = texts.get(news.index, "") + news.text
-            if news.finish_reason is not None:
-                answer = {"index": news.index, "answer": texts.pop(news.index)}
+    def listen(news: News) -> None:
+        for token in news if isinstance(news, list) else ():
+            texts[token.index] = texts.get(token.index, "") + token.text
+            if token.finish_reason is not None:
+                answer = {"index": token.index, "answer": texts.pop(token.index)}
                 logger.info("answer", extra={"fields": about | answer})
 
     return listen

@@ -157,12 +157,14 @@ def _key(claims: _Claims) -> bytes | None:
     """
     if len(claims.authorization) > 1 or len(claims.api_key) > 1:
         raise _not_let_in("several keys were given")
-    keys = {_bearer(value) for value in claims.authorization} | {value.strip() for value in claims.api_key}
-    if len(keys) > 1:
+    keys = [*map(_bearer, claims.authorization), *map(bytes.strip, claims.api_key)]
+    if not keys:
+        return None
+    if keys[0] != keys[-1]:
         raise _not_let_in("Authorization and x-api-key differ")
-    if b"" in keys:
+    if not keys[0]:
         raise _not_let_in("the key is empty")
-    return keys.pop() if keys else None
+    return keys[0]
 
 
 def _bearer(value: bytes) -> bytes:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from aphrodite.service.access.user import User
-from aphrodite.service.boundary import Admitted, FromEngine, ToEngine, Token, Vectors
-from aphrodite.service.generation import Observer, Sink
+from aphrodite.service.boundary import Admitted, ToEngine, Vectors
+from aphrodite.service.generation import News, Observer, Sink
 
 
 def metered(model: str, user: User, request: ToEngine) -> Sink:
     """Counts against the caller's limits."""
     spent = user.meter.spent
 
-    def count(news: FromEngine | Token) -> None:
-        if isinstance(news, Token):
-            spent(0, len(news.token_ids))
+    def count(news: News) -> None:
+        if isinstance(news, list):
+            spent(0, sum([len(token.token_ids) for token in news]))
         elif isinstance(news, Admitted | Vectors):
             spent(news.prompt_tokens, 0)
 
@@ -26,7 +26,7 @@ def told(*observers: Observer) -> Observer:
     def observe(model: str, user: User, request: ToEngine) -> Sink:
         sinks = [observer(model, user, request) for observer in observers]
 
-        def tell(news: FromEngine | Token) -> None:
+        def tell(news: News) -> None:
             for sink in sinks:
                 sink(news)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.engine_process import EngineProcess
 from aphrodite.service.models import Models
 from aphrodite.service.replies import Reply, json_reply
 
@@ -33,17 +34,15 @@ class ModelList(msgspec.Struct):
 
 async def list_models(call: Call) -> Reply:
     models = call.service.models
-    return json_reply(ModelList([_model(models, name) for name in models.names()]))
+    return json_reply(ModelList([_model(models, name, engine) for name, engine in models.names().items()]))
 
 
 async def get_model(call: Call) -> Reply:
     name = call.path("model")
-    call.service.models.find(name)
-    return json_reply(_model(call.service.models, name))
+    return json_reply(_model(call.service.models, name, call.service.models.find(name)))
 
 
-def _model(models: Models, name: str) -> Model:
-    engine = models.find(name)
+def _model(models: Models, name: str, engine: EngineProcess) -> Model:
     length = engine.facts.max_model_len if engine.facts else None
     return Model(name, models.created[engine.settings.id], engine.settings.id, length)
 
