@@ -14,6 +14,7 @@ from aphrodite.client.errors import ClientClosed
 T = TypeVar("T")
 
 _JOIN_SECONDS = 5.0
+_TICK_SECONDS = 0.1
 
 
 class LoopThread:
@@ -46,7 +47,14 @@ class LoopThread:
 
     async def join(self, work: Coroutine[Any, Any, T]) -> T:
         """The same from a coroutine of any loop; cancelling it cancels the work."""
-        return await asyncio.wrap_future(self.start(work))
+        future = asyncio.wrap_future(self.start(work))
+        try:
+            while not future.done():
+                # ipykernel's interrupt cancels from a signal handler, which does not wake a loop that sleeps.
+                await asyncio.wait([future], timeout=_TICK_SECONDS)
+            return future.result()
+        finally:
+            future.cancel()
 
     @property
     def is_stopped(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
-from aphrodite.magics import commands, prompt_cell
+from aphrodite.magics import commands
 from aphrodite.magics.known_models import known_models
 from aphrodite.magics.notebook import Notebook
 from aphrodite.magics.parser import Parser, parser_of
@@ -49,6 +49,8 @@ def _candidates(notebook: Notebook, context: CompletionContext) -> tuple[str, It
     *words, fragment = line["rest"].split(" ")
     words = [word for word in words if word]
     if in_cell:
+        from aphrodite.magics import prompt_cell  # numpy, a tenth of a second that %load_ext need not take
+
         return _argument(notebook, prompt_cell.parser(), words, fragment)
     if not words:
         return fragment, commands.names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -31,8 +32,11 @@ class Feed(Generic[T]):
 
     def __init__(self, client: Client, source: Callable[[AsyncClient], AsyncGenerator[T]]) -> None:
         self.items: list[T] = []
+        self._client, self._source = client, source
         self._news, self._ended = threading.Event(), threading.Event()
-        self._reading = client.start(lambda remote: self._read(source(remote)))
+        self._reading: concurrent.futures.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @property
     def has_ended(self) -> bool:
@@ -45,6 +49,7 @@ class Feed(Generic[T]):
         Raises:
             ClientError: the request failed.
         """
+        self._reading = self._client.start(lambda remote: self._read(self._source(remote)))
         taken, is_last = 0, False
         while not is_last:
             self._news.wait()
@@ -60,19 +65,29 @@ class Feed(Generic[T]):
         self._ended.wait(seconds)
 
     def close(self) -> None:
-        """Abort the request, and wait until the engine was told."""
-        if not self.has_ended and self._reading.cancel():
+        """Abort the request, and wait until the engine was told.
+
+        An interrupt can come before the reading has begun, or before we know that it has: then it ends itself.
+        """
+        self._is_closed = True
+        task = self._task
+        if task is not None and not self.has_ended:
+            task.get_loop().call_soon_threadsafe(task.cancel)
             self._ended.wait(_CLOSE_SECONDS)
 
     def _check(self) -> None:
         from aphrodite.client.errors import ClientClosed
 
+        assert self._reading is not None
         try:
             self._reading.result()
         except concurrent.futures.CancelledError:
             raise ClientClosed from None
 
     async def _read(self, source: AsyncGenerator[T]) -> None:
+        self._task = asyncio.current_task()
+        if self._is_closed:
+            return
         try:
             async for item in source:
                 self.items.append(item)

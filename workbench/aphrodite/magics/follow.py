@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
@@ -19,6 +20,9 @@ from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEv
 if TYPE_CHECKING:  # the client takes a moment to import that only the first request pays
     from aphrodite.client.async_client import AsyncClient
 
+#: How long an interrupted cell waits to learn which tokens its prompt was.
+_PROMPT_SECONDS = 0.5
+
 
 def follow(notebook: Notebook, request: Asked, screen: Screen) -> Generation:
     """Show a generation while it comes; an interrupt aborts the request and keeps what was there.
@@ -26,18 +30,22 @@ def follow(notebook: Notebook, request: Asked, screen: Screen) -> Generation:
     Raises:
         AphroditeError: the request failed; what had come stays on the screen.
     """
-    feed, generation = Feed(notebook.client(), partial(_events, request)), _generation(request, ())
+    client, generation = notebook.client(), _generation(request, ())
+    feed: Feed[TokenEvent] = Feed(client, partial(_events, request))
     try:
         for handful in feed:
             _fold(generation, handful)
             if not feed.has_ended:
                 screen.update(generation)
                 feed.rest(screen.pause)
+        client.start(lambda remote: _add_prompt(remote, request, generation)).result()
     except KeyboardInterrupt:
         feed.close()
         # The interrupt may have come between two lines that belong together: what counts is what arrived.
-        generation = _generation(request, feed.items)
+        kept = generation = _generation(request, feed.items)
         _end(generation, "abort")
+        with contextlib.suppress(AphroditeError, TimeoutError):  # who interrupts does not want to wait
+            client.start(lambda remote: _add_prompt(remote, request, kept)).result(_PROMPT_SECONDS)
     except AphroditeError:
         if feed.items:
             _end(generation, "error")
@@ -45,7 +53,6 @@ def follow(notebook: Notebook, request: Asked, screen: Screen) -> Generation:
         raise
     finally:
         feed.close()
-    notebook.client().start(lambda remote: _add_prompt(remote, request, generation)).result()
     screen.finish(generation)
     return generation
 
