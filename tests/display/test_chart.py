@@ -43,6 +43,15 @@ def test_a_greater_number_stands_higher_and_inside(chart: Chart) -> None:
     assert all(0 < height < 320 for height in heights)
 
 
+def test_every_mark_and_every_bar_stands_between_the_first_and_the_last_line() -> None:
+    picture = ElementTree.fromstring(bars(["x", "y"], {"one": [-0.16, 2.3]}, x_title="", y_title="").svg)
+    lines_at = [float(line.attrib["y1"]) for line in picture.iter(f"{SVG}line")]
+    assert len(lines_at) >= 4 and all(0 < height < 320 for height in lines_at)
+    for bar in picture.iter(f"{SVG}rect"):
+        top = float(bar.attrib["y"])
+        assert min(lines_at) <= top and top + float(bar.attrib["height"]) <= max(lines_at)
+
+
 def test_a_bar_is_as_high_as_its_number() -> None:
     chart = bars(["x", "y", "z"], {"one": [2, 4, -2]}, x_title="", y_title="")
     rectangles = [e.attrib for e in ElementTree.fromstring(chart.svg).iter(f"{SVG}rect")]

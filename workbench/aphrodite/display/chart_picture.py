@@ -34,15 +34,14 @@ class Drawn(Protocol):
 
 @dataclass(frozen=True)
 class Axis:
-    """Values from `low` to `high` on pixels from `start` to `end`."""
+    """Values on pixels: the first mark on `start`, the last on `end`."""
 
-    low: float
-    high: float
+    marks: Sequence[float]
     start: float
     end: float
 
     def at(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
+        share = (value - self.marks[0]) / (self.marks[-1] - self.marks[0])
         return self.start + share * (self.end - self.start)
 
 
@@ -72,15 +71,13 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 def _up(chart: Drawn) -> Axis:
     values = [value for numbers in chart.series.values() for value in numbers]
-    marks = ticks(min(0.0, *values), max(0.0, *values))
-    return Axis(marks[0], marks[-1], _HEIGHT - _BOTTOM, _TOP)
+    return Axis(ticks(min(0.0, *values), max(0.0, *values)), _HEIGHT - _BOTTOM, _TOP)
 
 
 def _across(chart: Drawn) -> Axis:
     if chart.has_labels:
-        return Axis(-0.5, len(chart.x) - 0.5, _LEFT, _WIDTH - _RIGHT)
-    marks = ticks(min(_places(chart)), max(_places(chart)), 8)
-    return Axis(marks[0], marks[-1], _LEFT, _WIDTH - _RIGHT)
+        return Axis((-0.5, len(chart.x) - 0.5), _LEFT, _WIDTH - _RIGHT)
+    return Axis(ticks(min(_places(chart)), max(_places(chart)), 8), _LEFT, _WIDTH - _RIGHT)
 
 
 def _places(chart: Drawn) -> list[float]:
@@ -89,7 +86,7 @@ def _places(chart: Drawn) -> list[float]:
 
 
 def _grid(up: Axis) -> Iterator[str]:
-    for mark in ticks(up.low, up.high):
+    for mark in up.marks:
         y = up.at(mark)
         yield (
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" '
@@ -102,7 +99,7 @@ def _labels(chart: Drawn, across: Axis) -> Iterator[str]:
     if chart.has_labels:
         marks = [(float(place), str(label)) for place, label in enumerate(chart.x)]
     else:
-        marks = [(mark, _number(mark)) for mark in ticks(across.low, across.high, 8)]
+        marks = [(mark, _number(mark)) for mark in across.marks]
     y = _HEIGHT - _BOTTOM + 18
     for place, label in marks:
         x = across.at(place)
