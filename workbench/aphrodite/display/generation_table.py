@@ -17,8 +17,8 @@ MOST_ROWS = 50
 _PROMPT_LENGTH = 120
 _TEXT_LENGTH = 300
 
-_CELL = "text-align:left;vertical-align:top;padding:.35em .7em;"
-_NUMBER = "text-align:right;vertical-align:top;padding:.35em .7em;opacity:.6;font-variant-numeric:tabular-nums"
+_CELL = "text-align:left;vertical-align:top;padding:.35em .7em;line-height:1.7;"
+_NUMBER = f"{_CELL}text-align:right;opacity:.6;font-variant-numeric:tabular-nums"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Shares:
         if text.startswith(token, self.end + lead):
             return [text[self.end : self.end + lead + len(token)]]
         rest = text[self.end :]
-        if not token.startswith(rest[lead:]):
+        if not token.startswith((rest, rest[lead:])):
             return [""]  # a mark, which texts leave out
         return [rest] if is_whole else None
 

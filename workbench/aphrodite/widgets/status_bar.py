@@ -39,11 +39,11 @@ class StatusBar(WithStaticForm):
     reading = Dict().tag(sync=True)
 
     def __init__(self, client: Client, interval: float = 1.0) -> None:
+        self._closed = threading.Event()
         self._client, self._interval = client, interval
         self._rates: deque[float] = deque(maxlen=_KEPT)
         self._looked, self._status = time.monotonic(), client.status()
         self._load = load_of(self._status, self._status, 0)
-        self._closed = threading.Event()
         super().__init__(reading=self._reading())
         # A daemon: it must not keep a kernel alive that is told to end.
         self._thread = threading.Thread(target=self._watch, name="aphrodite-status-bar", daemon=True)

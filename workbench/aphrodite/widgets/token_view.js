@@ -6,6 +6,7 @@ const SHADES = ["probability", "entropy", "none"];
 const STYLE = `
 .aphrodite-view { color: var(--jp-content-font-color1, var(--vscode-editor-foreground, inherit)); line-height: 1.7; }
 .aphrodite-view .shades { display: flex; gap: .4em; align-items: center; margin-bottom: .3em; font-size: .8em; }
+.aphrodite-view .shades[hidden] { display: none; }
 .aphrodite-view .shades button { all: unset; cursor: pointer; padding: .05em .7em; border-radius: 1em; opacity: .65;
   border: 1px solid transparent; }
 .aphrodite-view .shades button[aria-checked=true] { opacity: 1; border-color: currentColor; }
