@@ -129,7 +129,7 @@ def _next(connection: Connection, model: str) -> None:
     ours = "aphrodite" if shutil.which("aphrodite") else os.path.relpath(Path(sys.executable).with_name("aphrodite"))
     message = '[{"role": "user", "content": "What is 39 + 48?"}]'
     print("\n" + terminal.paint("It keeps running, for every program on this machine", "bold"))
-    print(f"  open      {url}/v1/models")
+    print(f"  open      {url}/")
     print(f"  curl      curl -N {url}/v1/chat/completions -H 'content-type: application/json' \\")
     print(f"""              -d '{{"model": "{model}", "messages": {message}, "stream": true}}'""")
     print("  Python    from openai import OpenAI")

@@ -97,6 +97,7 @@ def show(status: Mapping[str, Any], url: str, word: str) -> None:
         print(f"  model      {', '.join(model['names'])} ({model['state']})")
         for line in (model["plan_text"] or "").splitlines()[1:]:
             print("    " + terminal.paint(line, "dim"))
+    print(f"  playground {url}/")
     print(f"  endpoint   {url}/v1")
     print(f"  health     {url}/health")
     if os.environ.get("APHRODITE_RUNTIME_DIR"):

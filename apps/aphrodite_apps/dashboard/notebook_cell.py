@@ -1,7 +1,7 @@
 """A request of the page as a notebook's cell that asks for the same tokens again.
 
-A prompt, or the first turn of a conversation, is a `%%aphrodite` cell. What a cell's flags cannot say (earlier turns, a
-system message of several lines, a prompt with empty lines around it) is Python.
+A prompt, or the first turn of a conversation, is a `%%aphrodite` cell. What such a cell cannot say (earlier turns, a
+system message of several lines, spaces at a prompt's ends) is Python.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Message = Mapping[str, str]
+
+#: A cell's text ends with a newline, and a completion would go on after it; this template takes it away.
+_END = '\n{{- "" -}}'
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,13 @@ def notebook_cell(asked: Asked) -> str:
     if found is None:
         return _python(asked)
     system, text, is_chat = found
+    is_raw = is_chat and "{{" in text
     words = [*(["-m", asked.model] if asked.model else []), "--preset", "neutral"]
     words += [f"--system={system}"] if system else ["--chat", _name(asked)] if is_chat else []
     for name, value in asked.fields.items():
         words += _flag(name, value)
-    raw = ["--raw"] if "{{" in text else []
-    return f"%%aphrodite {shlex.join([*words, *raw])}\n{text}"
+    flags = shlex.join([*words, *(["--raw"] if is_raw else [])])
+    return f"%%aphrodite {flags}\n{text}" + ("" if is_chat else _END)
 
 
 def _name(asked: Asked) -> str:
@@ -51,7 +55,7 @@ def _name(asked: Asked) -> str:
 def _parts(prompt: str | Sequence[Message]) -> tuple[str, str, bool] | None:
     """System message, text, whether it is a chat; None where a `%%aphrodite` cell cannot say it."""
     if isinstance(prompt, str):
-        return ("", prompt, False) if prompt.strip() and prompt == prompt.strip("\r\n") else None
+        return ("", prompt, False) if prompt and prompt == prompt.strip() and "{{" not in prompt else None
     *before, last = prompt
     text = last["content"]
     system = before[0]["content"] if before and before[0]["role"] == "system" else ""

@@ -36,6 +36,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
 )
 #: A slider reaches this much; what ranges further is a slider up to twice its neutral value, and wider for a preset.
 _NARROW = 4.0
+_WRITTEN = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 
 
 class Control(enum.Enum):
@@ -99,7 +100,7 @@ def shown(field: SamplerField, value: Any) -> Any:
         return ""
     if field.control is Control.LINES:
         strings = [value] if isinstance(value, str) else value
-        return "\n".join(json.dumps(string, ensure_ascii=False)[1:-1].replace('\\"', '"') for string in strings)
+        return "\n".join(map(_escaped, strings))
     if field.control is Control.JSON:
         return json.dumps(value, ensure_ascii=False)
     return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
@@ -131,8 +132,8 @@ def fields_of(values: Sequence[Any]) -> dict[str, Any]:
     Raises:
         ParameterError: naming the field.
     """
-    given = {field.name: read(field, value) for field, value in zip(sampler_fields(), values, strict=True)}
-    return differences(given)
+    given = ((field, read(field, value)) for field, value in zip(sampler_fields(), values, strict=True))
+    return differences({field.name: value for field, value in given if value != field.neutral})
 
 
 def values_of(fields: Mapping[str, Any]) -> list[Any]:
@@ -143,7 +144,7 @@ def values_of(fields: Mapping[str, Any]) -> list[Any]:
 def _from_text(field: SamplerField, text: str) -> Any:
     flag = "--" + field.name.replace("_", "-")
     if field.control is Control.LINES:
-        parts = [_unescaped(line) for line in text.splitlines() if line]
+        parts = [_unescaped(line) for line in text.split("\n") if line]
     else:
         parts = [text]
     try:
@@ -154,9 +155,16 @@ def _from_text(field: SamplerField, text: str) -> Any:
     return sampling_fields(namespace)[field.name]
 
 
+def _escaped(string: str) -> str:
+    r"""One string as one line: what a text field would end the line at, or not show, is written `\n`, `\u001f`."""
+    return re.sub(r"[\\\x00-\x1f]", lambda found: _WRITTEN.get(found[0], f"\\u{ord(found[0]):04x}"), string)
+
+
 def _unescaped(line: str) -> str:
-    r"""`\n` and `\t` as people write them: a text field's own line ends divide one string from the next."""
-    return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t", "\\": "\\"}[found[1]], line)
+    r"""The string that a line means: people write `\n` and `\t`, because the field's own line ends divide strings."""
+    meant = {written: character for character, written in _WRITTEN.items()}
+    pattern = r"\\(?:[ntr\\]|u[0-9a-fA-F]{4})"
+    return re.sub(pattern, lambda found: meant.get(found[0]) or chr(int(found[0][2:], 16)), line)
 
 
 @functools.cache

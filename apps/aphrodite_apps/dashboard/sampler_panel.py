@@ -19,6 +19,7 @@ from aphrodite_apps.dashboard.sampler_fields import (
 from aphrodite_engine.errors import AphroditeError
 
 NEUTRAL = "neutral"
+_OWN = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def build() -> SamplerPanel:
         api_visibility="private",
     )  # fmt: skip
     for control in controls:  # what was changed by hand is no longer the preset
-        control.input(None, None, preset, js="() => null", show_progress="hidden", api_visibility="private")
+        control.input(None, None, preset, js="() => ''", show_progress="hidden", api_visibility="private")
     preset.focus(
         lambda: gr.update(choices=_choices()), None, preset, queue=False, show_progress="hidden",
         api_visibility="private",
@@ -77,7 +78,7 @@ def preset_values(name: str | None) -> list[Any]:
 
 
 def _choices() -> list[tuple[str, str]]:
-    return [(f"Preset: {name}", name) for name in Presets().names()]
+    return [*((f"Preset: {name}", name) for name in Presets().names()), ("My own values", _OWN)]
 
 
 def _update(field: SamplerField, value: Any) -> Any:
