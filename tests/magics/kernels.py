@@ -8,6 +8,7 @@ import queue
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -64,7 +65,6 @@ class Kernel:
 
     def __init__(self, manager: KernelManager) -> None:
         self.manager = manager
-        self.client: BlockingKernelClient = manager.blocking_client()
         self._begin()
 
     def __call__(self, code: str, seconds: float = _SECONDS) -> Output:
@@ -116,6 +116,7 @@ class Kernel:
         return reply["content"]["matches"]
 
     def _begin(self) -> None:
+        self.client: BlockingKernelClient = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=_SECONDS)
         assert not self("%load_ext aphrodite").errors
@@ -135,8 +136,18 @@ class Kernel:
 @contextlib.contextmanager
 def kernel(service: Running, **environment: str) -> Iterator[Kernel]:
     """A kernel that finds this service."""
+    with kernel_in(service.home, **folders_of(service), **environment) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def kernel_in(home: Path, **environment: str) -> Iterator[Kernel]:
+    """A kernel whose own files are in this folder."""
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env=environment_of(service) | environment)
+    # ipykernel warns of itself when it completes.
+    warned = "error,ignore::PendingDeprecationWarning"
+    own = {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_RUNTIME_DIR": str(home / "jupyter"), "PYTHONWARNINGS": warned}
+    manager.start_kernel(env=os.environ | own | environment)
     try:
         yield Kernel(manager)
     finally:
@@ -144,13 +155,10 @@ def kernel(service: Running, **environment: str) -> Iterator[Kernel]:
             manager.shutdown_kernel(now=True)
 
 
-def environment_of(service: Running) -> dict[str, str]:
-    """Folders of the service's own, so that whatever starts here finds it and nothing else."""
-    return os.environ | {
+def folders_of(service: Running) -> dict[str, str]:
+    """Where whatever starts with this environment finds the service, and nothing else."""
+    return {
         "APHRODITE_RUNTIME_DIR": str(service.home / "run"),
         "APHRODITE_DATA_DIR": str(service.home / "data"),
         "APHRODITE_CONFIG_DIR": str(service.home / "config"),
-        "IPYTHONDIR": str(service.home / "ipython"),
-        "JUPYTER_RUNTIME_DIR": str(service.home / "jupyter"),
-        "PYTHONWARNINGS": "error",
     }
