@@ -1,6 +1,6 @@
 # Two commands are enough to begin: `make run` and `make test`. Both make .venv first if it is not there.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench gpu wheel notebooks clean
+.PHONY: help run lab test check bench gpu wheel notebooks clean
 BIN := .venv/bin
 ENVIRONMENT := .venv/.made
 
@@ -12,6 +12,9 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 
 run: $(ENVIRONMENT) ## start the service, see the bundled model answer, twice the same
 	@$(BIN)/aphrodite tour
+
+lab: $(ENVIRONMENT) ## start the service and JupyterLab on notebooks/
+	@$(BIN)/aphrodite lab notebooks
 
 test: $(ENVIRONMENT) ## everything continuous integration runs
 	@$(BIN)/python -m pytest -m "not gpu"

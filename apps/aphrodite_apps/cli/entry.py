@@ -14,6 +14,7 @@ from aphrodite_apps.cli import (
     embed,
     generate,
     keys,
+    lab,
     load,
     logs,
     plan,
@@ -22,6 +23,7 @@ from aphrodite_apps.cli import (
     status,
     top,
     tour,
+    ui,
     unload,
     up,
     version,
@@ -31,9 +33,9 @@ from aphrodite_apps.cli.command import Parser, UsageError, nearest
 from aphrodite_engine.errors import AphroditeError, ParameterError
 
 COMMANDS = (
-    *(up.COMMAND, status.COMMAND, top.COMMAND, logs.COMMAND, down.COMMAND),
+    *(up.COMMAND, ui.COMMAND, status.COMMAND, top.COMMAND, logs.COMMAND, down.COMMAND),
     *(load.COMMAND, unload.COMMAND, sleep.COMMAND, wake.COMMAND),
-    *(keys.COMMAND, share.COMMAND),
+    *(lab.COMMAND, keys.COMMAND, share.COMMAND),
     *(generate.COMMAND, chat.COMMAND, embed.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND),
 )
 
