@@ -20,7 +20,7 @@ from aphrodite_apps.dashboard.tabs.chat import Turn
 from tests.service.running import Running, free_port, wait_for
 
 QUESTION = "What is 39 + 48?"
-ENDLESS = {"max_tokens": 1500, "ignore_eos": True, "seed": 1}
+ENDLESS: dict[str, Any] = {"max_tokens": 1500, "ignore_eos": True, "seed": 1}
 
 
 def with_client(service: Running, work: Callable[[AsyncClient], Coroutine[Any, Any, Any]]) -> Any:
@@ -60,7 +60,7 @@ def test_the_conversation_goes_on_from_what_was_said(served: Running) -> None:
 
 def test_at_most_twenty_updates_a_second(served: Running) -> None:
     async def work(client: AsyncClient) -> list[float]:
-        return [time.monotonic() async for _ in asking(client, Runs(), **ENDLESS | {"max_tokens": 200})]
+        return [time.monotonic() async for _ in asking(client, Runs(), **{**ENDLESS, "max_tokens": 200})]
 
     times = with_client(served, work)
     assert len(times) > 3

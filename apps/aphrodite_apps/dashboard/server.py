@@ -85,6 +85,7 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             message["headers"] = [
                 *message["headers"],
+                (b"x-accel-buffering", b"no"),  # nginx would keep a stream until it has a few kilobytes
                 (b"content-security-policy", _POLICY),
                 (b"referrer-policy", b"same-origin"),
                 (b"x-content-type-options", b"nosniff"),

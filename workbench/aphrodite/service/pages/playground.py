@@ -59,12 +59,18 @@ async def playground(call: Call) -> Reply | Relayed:
     process, path = call.service.playground, call.path("path")
     if call.user is ANONYMOUS:
         return _login_page() if not path else _needs_key()
-    is_reading = call.scope["method"] == "HEAD"
-    state = process.state if path or is_reading else process.visit()
+    state = process.state if path or _only_asks(call, process.state) else process.visit()
     if state is State.READY:
         token = call.service.accounts.visits.token(call.user)
-        return Relayed(call, process.socket, _target(call), await call.body(), token)
+        lost = unavailable("the playground is being started again", "playground_lost")
+        otherwise = error_reply(lost) if path else _waiting(State.STARTING)
+        return Relayed(call, process.socket, _target(call), await call.body(), token, otherwise)
     return _waiting(state)
+
+
+def _only_asks(call: Call, state: State) -> bool:
+    """Whether this is the starting page asking if a start has failed: a person is to be told so, once."""
+    return call.scope["method"] == "HEAD" and state is State.FAILED
 
 
 async def playground_folder(call: Call) -> Reply:

@@ -18,13 +18,15 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from aphrodite.service.pages.wire import RelayError, status_of
+from aphrodite.service.pages.wire import status_of
 
 logger = logging.getLogger("aphrodite.playground")
 
 #: An installed package offers the module that is the playground under this name; the workbench knows none.
 GROUP = "aphrodite.playground"
 _START_SECONDS = 120.0
+#: Between the end of its connections and its own.
+_LAST_SECONDS = 1.0
 
 
 class State(enum.Enum):
@@ -86,22 +88,30 @@ class PageProcess:
         self._life = asyncio.create_task(self._live(command), context=contextvars.Context())
 
     async def _live(self, command: Sequence[str]) -> None:
-        process = None
+        """From the start to the end; another life begins only when nothing of this one is left."""
+        after = State.FAILED
         try:
-            with contextlib.closing(self._listener()) as listener:
-                number = listener.fileno()
-                process = await asyncio.create_subprocess_exec(
-                    *command, str(number), *self._arguments, stdin=asyncio.subprocess.DEVNULL, pass_fds=(number,)
-                )
-            self.pid = process.pid
-            await self._until_ended(process)
-        except (OSError, RelayError, TimeoutError) as error:
+            await self._run(command)
+            after = State.IDLE
+        except OSError as error:
             logger.error("the playground could not be started: %s", error)
-            self._ended(State.FAILED)
         finally:
+            self.pid = None
             self.socket.unlink(missing_ok=True)
-            if process is not None:
-                await _killed(process)
+            if self.state is not State.ABSENT:
+                self.state = after
+
+    async def _run(self, command: Sequence[str]) -> None:
+        with contextlib.closing(self._listener()) as listener:
+            number = listener.fileno()
+            process = await asyncio.create_subprocess_exec(
+                *command, str(number), *self._arguments, stdin=asyncio.subprocess.DEVNULL, pass_fds=(number,)
+            )
+        self.pid = process.pid
+        try:
+            await self._until_ended(process)
+        finally:
+            await _killed(process)
 
     def _listener(self) -> socket.socket:
         self.socket.unlink(missing_ok=True)
@@ -117,24 +127,16 @@ class PageProcess:
         answers = asyncio.ensure_future(status_of(self.socket, "/"))
         try:
             await asyncio.wait({ended, answers}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                raise OSError(f"it ended with status {process.returncode}")
-            if not answers.done():
-                raise TimeoutError(f"no answer in {_START_SECONDS:.0f} s")
-            answers.result()
+            if not answers.done() or answers.exception():
+                await asyncio.wait({ended}, timeout=_LAST_SECONDS)
+                raise OSError(f"it ended with status {process.returncode}" if ended.done() else "it does not answer")
             self.state = State.READY
             logger.info("the playground is ready (process %d)", process.pid)
             await ended
             logger.warning("the playground ended with status %s; the next visit starts it again", process.returncode)
-            self._ended(State.IDLE)
         finally:
             ended.cancel()
             answers.cancel()
-
-    def _ended(self, state: State) -> None:
-        self.pid = None
-        if self.state is not State.ABSENT:
-            self.state = state
 
 
 def _installed() -> tuple[str, ...]:

@@ -10,9 +10,8 @@ from pathlib import Path
 from starlette.types import Receive, Scope, Send
 
 from aphrodite.service.call import Call, ClientGone
-from aphrodite.service.errors import unavailable
 from aphrodite.service.pages.wire import Answer, Header, RelayError, pieces
-from aphrodite.service.replies import error_reply
+from aphrodite.service.replies import Reply
 
 logger = logging.getLogger("aphrodite.playground")
 
@@ -33,11 +32,12 @@ class Relayed:
     Args:
         target: path and query there.
         token: speaks for the caller.
+        otherwise: the answer where the process is gone.
     """
 
-    def __init__(self, call: Call, socket: Path, target: bytes, body: bytes, token: str) -> None:
+    def __init__(self, call: Call, socket: Path, target: bytes, body: bytes, token: str, otherwise: Reply) -> None:
         self.headers: dict[str, str] = {}
-        self._call, self._socket = call, socket
+        self._call, self._socket, self._otherwise = call, socket, otherwise
         self._request = _request(call.scope, target, body, token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +50,7 @@ class Relayed:
             await self._send_all(answer, send)
         except RelayError as error:
             if not answer.is_passed_on:
-                return await error_reply(unavailable(str(error), "playground_lost"))(scope, receive, send)
+                return await self._otherwise(scope, receive, send)
             logger.info("an answer ended early: %s", error)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
