@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import nbformat
 import pytest
 
 from tests.house.tree import ROOT
-from tests.notebooks.books import BOOKS, CONTRACTS, FOLDER, aphrodite_up
+from tests.notebooks.books import BOOKS, CONTRACTS, FOLDER
 
 #: So that a cell is read without scrolling, in either direction, in a window of 1,000 pixels.
 MOST_LINES, MOST_LETTERS = 15, 105
@@ -23,12 +22,6 @@ KEY = re.compile(r"\baph_[0-9a-f]{16,}|\bsk-[A-Za-z0-9_-]{16,}|Bearer +[A-Za-z0-
 PATH = re.compile(r"(?<![\w:/.])/(home|root|tmp|work|usr|Users|var|opt|mnt)/|[A-Z]:\\\\")
 #: Figures that another run has differently.
 VOLATILE = re.compile(r"\b\d[\d,.]* ?(ms|s|tok/s|tokens/s|MiB|GiB)\b|\b(req|chatcmpl|resp|call)[-_][A-Za-z0-9]{8,}")
-
-
-@pytest.fixture(scope="session")
-def environment() -> Iterator[dict[str, str]]:
-    with aphrodite_up() as found:
-        yield found
 
 
 def nbval(book: Path, environment: dict[str, str], flag: str) -> subprocess.CompletedProcess[str]:

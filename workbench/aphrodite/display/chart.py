@@ -70,6 +70,7 @@ class Chart:
 
     def _layout(self) -> dict[str, Any]:
         axis = {"gridcolor": _GRID, "zeroline": False}
+        labels = {"type": "category", "showgrid": False} if self.has_labels else {}
         return {
             "height": 340,
             "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
@@ -78,7 +79,7 @@ class Chart:
             "font": {"color": _GREY},
             "showlegend": len(self.series) > 1,
             "legend": {"orientation": "h", "y": 1.12},
-            "xaxis": {**axis, "title": {"text": self.x_title}, **({"type": "category"} if self.has_labels else {})},
+            "xaxis": {**axis, "title": {"text": self.x_title}, **labels},
             "yaxis": {**axis, "title": {"text": self.y_title}, "rangemode": "tozero"},
         }
 
