@@ -16,6 +16,8 @@ from aphrodite_engine.prompts import Prompt
 from aphrodite_engine.request import Request
 from aphrodite_engine.tokenizer import Tokenizer
 
+Params = SamplingParams | Sequence[SamplingParams] | None
+
 #: Texts are rarely above 5 on average.
 _CHARACTERS_PER_TOKEN = 16
 
@@ -141,3 +143,33 @@ class Admission:
             return secrets.randbits(63)
         digest = hashlib.blake2b(f"{self.seed}:{number}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") & MAX_SEED
+
+
+def checked_params(params: SamplingParams | None) -> SamplingParams:
+    """Those given, or the defaults.
+
+    Raises:
+        ParameterError: it is something else.
+    """
+    if params is None:
+        return SamplingParams()
+    if not isinstance(params, SamplingParams):
+        raise ParameterError("sampling_params", params, "a SamplingParams")
+    return params
+
+
+def params_for_each(prompts: Sequence[Prompt], params: Params) -> list[SamplingParams]:
+    """As many as there are prompts: one that is given for all, or a list as it is.
+
+    Raises:
+        ParameterError: neither, or a list of another length.
+    """
+    if params is None or isinstance(params, SamplingParams):
+        return [checked_params(params)] * len(prompts)
+    if not isinstance(params, Sequence):
+        raise ParameterError("sampling_params", params, "a SamplingParams, or a list of one for each prompt")
+    if len(params) != len(prompts):
+        raise ParameterError(
+            "sampling_params", f"{len(params)} of them", f"one, or one for each of {len(prompts)} prompts"
+        )
+    return [checked_params(own) for own in params]

@@ -13,6 +13,7 @@ from aphrodite_engine.constraints.stop import StopStrings
 from aphrodite_engine.errors import ModelError, ParameterError
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import FinishReason, Logprob, PositionLogprobs, Timing, TokenEvent
+from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request, Sequence
 from aphrodite_engine.runner import ChunkResult, Runner
 from aphrodite_engine.sampling.history import TokenHistory
@@ -59,6 +60,7 @@ class EngineStats:
         running, waiting: sequences.
         kv_blocks, kv_blocks_used: blocks of 16 tokens; cached blocks that nobody holds count as free.
         cached_tokens: prompt tokens that were found in the cache, of prompt_tokens.
+        step_seconds, step_tokens: how long the step in progress has taken, of how many tokens; 0 between steps.
     """
 
     running: int = 0
@@ -69,6 +71,8 @@ class EngineStats:
     cached_tokens: int = 0
     output_tokens: int = 0
     preemptions: int = 0
+    step_seconds: float = 0.0
+    step_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,13 @@ class Engine:
         self._jobs: dict[str, _Job] = {}
         self._texts: dict[Sequence, _Text] = {}
         self._in_step: list[str] = []
+        self._pulse = Pulse()
         self._prompt_tokens = self._cached_tokens = self._output_tokens = 0
 
     def stats(self) -> EngineStats:
         """Figures of this moment; the one method that other threads may call."""
         scheduler, pool = self.scheduler, self.scheduler.pool
+        step_seconds, step_tokens = self._pulse.read()
         return EngineStats(
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
@@ -113,6 +119,8 @@ class Engine:
             cached_tokens=self._cached_tokens,
             output_tokens=self._output_tokens,
             preemptions=scheduler.num_preemptions,
+            step_seconds=step_seconds,
+            step_tokens=step_tokens,
         )
 
     @property
@@ -165,10 +173,11 @@ class Engine:
             if self.has_work:
                 raise RuntimeError("the scheduler found nothing to run although requests wait")
             return []
-        self._note_start(chunk.sequence for chunk in chunks)
-        results = self.runner.run(chunks, self.eos_token_ids)
-        self.scheduler.update(chunks)
-        return [event for result in results for event in self._digest(result)]
+        with self._pulse.during(sum(chunk.length for chunk in chunks)):
+            self._note_start(chunk.sequence for chunk in chunks)
+            results = self.runner.run(chunks, self.eos_token_ids)
+            self.scheduler.update(chunks)
+            return [event for result in results for event in self._digest(result)]
 
     def _note_start(self, sequences: Iterable[Sequence]) -> None:
         now = time.perf_counter()

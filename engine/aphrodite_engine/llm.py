@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import queue
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -14,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from aphrodite_engine.admission import Admission
+from aphrodite_engine.admission import Admission, Params, checked_params, params_for_each
+from aphrodite_engine.answers import acollect, astream, collect, collect_vectors, stream
 from aphrodite_engine.chat import ChatTemplate, find_template
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.constraints.grammar import Grammars
@@ -27,15 +26,14 @@ from aphrodite_engine.loop import EngineLoop
 from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import ModelConfig
 from aphrodite_engine.models.registry import read_model_config
-from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEvent
+from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams, did_you_mean
 from aphrodite_engine.plan import MemoryPlan, plan_for
 from aphrodite_engine.progress import GenerationProgress, Report, loading_report
 from aphrodite_engine.prompts import Message, Prompt, as_conversations, as_prompts, is_conversation
+from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request
 from aphrodite_engine.tokenizer import Tokenizer
-
-Params = SamplingParams | Sequence[SamplingParams] | None
 
 
 class LLM:
@@ -64,7 +62,7 @@ class LLM:
         self._device = self.config.torch_device()
         self._tokenizer = loaded.tokenizer
         self._chat_template: ChatTemplate | None = None
-        self._encoder_lock = threading.Lock()
+        self._encoder_lock, self._encoder_pulse = threading.Lock(), Pulse()
         self._admission = Admission(
             tokenizer=loaded.tokenizer,
             vocab_size=facts.vocab_size,
@@ -203,41 +201,12 @@ class LLM:
     ) -> Iterator[TokenEvent]:
         """Events of one prompt or conversation as they come. Closing the iterator, or an interrupt, aborts."""
         request = self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
-        return self._stream(request)
-
-    def _stream(self, request: Request) -> Iterator[TokenEvent]:
-        events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-        loop = self._running_loop()
-        loop.submit(request, events.put)
-        unfinished = request.params.n
-        try:
-            while unfinished:
-                event = _checked(events.get())
-                unfinished -= event.finish_reason is not None
-                yield event
-        finally:
-            if unfinished:
-                loop.abort(request.request_id)
+        return stream(self._running_loop(), request)
 
     def _collect(self, requests: list[Request], texts: Sequence[str | None], progress: bool) -> list[GenerationResult]:
-        events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-        results = {r.request_id: _empty_result(r, text) for r, text in zip(requests, texts, strict=True)}
-        unfinished = sum(request.params.n for request in requests)
         loop = self._running_loop()
         with GenerationProgress(requests, self.max_model_len, enabled=progress) as bar:
-            try:
-                for request in requests:
-                    loop.submit(request, events.put)
-                while unfinished:
-                    event = _checked(events.get())
-                    results[event.request_id].add(event)
-                    unfinished -= event.finish_reason is not None
-                    bar.update(event)
-            finally:
-                for request in requests:
-                    if unfinished and not results[request.request_id].finished:
-                        loop.abort(request.request_id)
-        return list(results.values())
+            return collect(loop, requests, texts, bar.update)
 
     # ---- for whoever serves many callers at once
 
@@ -271,9 +240,12 @@ class LLM:
             self._loop.abort(request_id)
 
     def stats(self) -> EngineStats:
-        """What the engine does at this moment; zeros for an encoder."""
+        """What the engine does at this moment; of an encoder only its step."""
         engine = self._require_open().engine
-        return engine.stats() if engine else EngineStats()
+        if engine:
+            return engine.stats()
+        seconds, tokens = self._encoder_pulse.read()
+        return EngineStats(step_seconds=seconds, step_tokens=tokens)
 
     # ---- vectors
 
@@ -304,7 +276,7 @@ class LLM:
         loaded = self._require_open()
         assert loaded.encoder is not None
         sequences = [list(self._admission.admit(t, SamplingParams(), pooling=pooling).prompt_token_ids) for t in texts]
-        with self._encoder_lock:
+        with self._encoder_lock, self._encoder_pulse.during(sum(map(len, sequences))):
             return encode_texts(loaded.encoder, sequences, pooling)
 
     def _embed_with_decoder(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
@@ -313,19 +285,7 @@ class LLM:
                 "pooling", pooling, "'mean' or 'last' for a decoder, whose first token sees only itself"
             )
         requests = [self._admission.admit(text, SamplingParams(), pooling=pooling) for text in texts]
-        events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-        loop, vectors = self._running_loop(), {}
-        try:
-            for request in requests:
-                loop.submit(request, events.put)
-            while len(vectors) < len(requests):
-                event = _checked(events.get())
-                vectors[event.request_id] = event.embedding
-        finally:
-            for request in requests:
-                if request.request_id not in vectors:
-                    loop.abort(request.request_id)
-        return np.stack([vectors[request.request_id] for request in requests])
+        return collect_vectors(self._running_loop(), requests)
 
     def _pooling(self, pooling: Pooling | None) -> Pooling:
         if pooling not in (None, "mean", "cls", "last"):
@@ -345,7 +305,7 @@ class LLM:
         """generate() that leaves the event loop free; cancelling the task aborts its requests."""
         many = as_prompts(prompts)
         requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
-        return await self._acollect(requests, [p if isinstance(p, str) else None for p in many])
+        return await acollect(self._running_loop(), requests, [p if isinstance(p, str) else None for p in many])
 
     async def achat(
         self,
@@ -361,7 +321,7 @@ class LLM:
         requests = self._admit_all(
             texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
         )
-        return await self._acollect(requests, texts)
+        return await acollect(self._running_loop(), requests, texts)
 
     def astream(
         self,
@@ -374,38 +334,13 @@ class LLM:
     ) -> AsyncGenerator[TokenEvent]:
         """stream() as an async iterator; cancelling or closing it aborts."""
         request = self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
-        return self._aevents([request])
+        return astream(self._running_loop(), [request])
 
     async def aembed(
         self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True
     ) -> np.ndarray:
         """embed() in a thread, so that the event loop stays free."""
         return await asyncio.to_thread(self.embed, texts, pooling=pooling, normalize=normalize)
-
-    async def _acollect(self, requests: list[Request], texts: Sequence[str | None]) -> list[GenerationResult]:
-        results = {r.request_id: _empty_result(r, text) for r, text in zip(requests, texts, strict=True)}
-        async with contextlib.aclosing(self._aevents(requests)) as events:
-            async for event in events:
-                results[event.request_id].add(event)
-        return list(results.values())
-
-    async def _aevents(self, requests: list[Request]) -> AsyncGenerator[TokenEvent]:
-        events: asyncio.Queue[TokenEvent] = asyncio.Queue()
-        put = _threadsafe_put(asyncio.get_running_loop(), events)
-        loop, unfinished = self._running_loop(), {r.request_id: r.params.n for r in requests}
-        try:
-            for request in requests:
-                loop.submit(request, put)
-            while unfinished:
-                event = _checked(await events.get())
-                if event.finish_reason is not None:
-                    unfinished[event.request_id] -= 1
-                    if not unfinished[event.request_id]:
-                        del unfinished[event.request_id]
-                yield event
-        finally:
-            for request_id in unfinished:
-                loop.abort(request_id)
 
     # ---- lifecycle
 
@@ -433,24 +368,15 @@ class LLM:
         self._running_loop()
         if is_conversation(prompt):
             text = self.render_chat(prompt, **template)  # type: ignore[arg-type]
-            return self._admission.admit(text, _checked_params(params), add_special_tokens=False, **more)
+            return self._admission.admit(text, checked_params(params), add_special_tokens=False, **more)
         if template:
             raise ParameterError(next(iter(template)), next(iter(template.values())), "only with messages")
-        return self._admission.admit(prompt, _checked_params(params), **more)  # type: ignore[arg-type]
+        return self._admission.admit(prompt, checked_params(params), **more)  # type: ignore[arg-type]
 
     def _admit_all(self, prompts: Sequence[Prompt], params: Params, **more: Any) -> list[Request]:
         self._running_loop()
-        if params is None or isinstance(params, SamplingParams):
-            params = [_checked_params(params)] * len(prompts)
-        if not isinstance(params, Sequence):
-            raise ParameterError("sampling_params", params, "a SamplingParams, or a list of one for each prompt")
-        if len(params) != len(prompts):
-            raise ParameterError(
-                "sampling_params", f"{len(params)} of them", f"one, or one for each of {len(prompts)} prompts"
-            )
-        return [
-            self._admission.admit(prompt, _checked_params(p), **more) for prompt, p in zip(prompts, params, strict=True)
-        ]
+        each = params_for_each(prompts, params)
+        return [self._admission.admit(prompt, own, **more) for prompt, own in zip(prompts, each, strict=True)]
 
     def _running_loop(self) -> EngineLoop:
         loaded = self._require_open()
@@ -472,31 +398,3 @@ def _engine_config(settings: dict[str, Any]) -> EngineConfig:
         if name not in known:
             raise ParameterError(name, value, did_you_mean(name, ["model", "progress", *known]))
     return EngineConfig(**settings)
-
-
-def _checked_params(params: SamplingParams | None) -> SamplingParams:
-    if params is None:
-        return SamplingParams()
-    if not isinstance(params, SamplingParams):
-        raise ParameterError("sampling_params", params, "a SamplingParams")
-    return params
-
-
-def _empty_result(request: Request, text: str | None) -> GenerationResult:
-    outputs = [CompletionOutput(index, request.seed) for index in range(request.params.n)]
-    return GenerationResult(request.request_id, text, list(request.prompt_token_ids), outputs)
-
-
-def _checked(event: TokenEvent) -> TokenEvent:
-    if event.error is not None:
-        raise event.error
-    return event
-
-
-def _threadsafe_put(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[TokenEvent]) -> Callable[[TokenEvent], None]:
-    def put(event: TokenEvent) -> None:
-        # A loop that ended has nobody left to tell; it may end between a question and the call, so it is not asked.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(events.put_nowait, event)
-
-    return put

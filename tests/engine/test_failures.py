@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import queue
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,3 +148,17 @@ def test_every_end_leaves_no_state_in_the_engine(llm: LLM, end: Callable[[Any], 
     wait_until(lambda: not engine.has_work)
     assert (engine._jobs, engine._texts) == ({}, {})
     assert (engine.scheduler.waiting, engine.scheduler.running) == ([], [])
+
+
+def test_other_threads_see_how_long_a_step_takes(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, going_on = engine_of(llm).runner.model, threading.Event()
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *given: going_on.wait(30) and forward(*given))
+    events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+    request = llm.admit([5, 6, 7], SamplingParams(max_tokens=1))
+    llm.submit(request, events.put)
+    wait_until(lambda: llm.stats().step_seconds > 0.02)
+    assert llm.stats().step_tokens == 3
+    going_on.set()
+    assert events.get(timeout=30).finish_reason == "length"
+    wait_until(lambda: (llm.stats().step_seconds, llm.stats().step_tokens) == (0.0, 0))

@@ -254,7 +254,7 @@ class InterruptedQueue:
 def test_an_interrupt_aborts_the_calls_requests_and_the_engine_stays_usable(
     tiny: LLM, monkeypatch: pytest.MonkeyPatch, ask: Callable[[LLM], Any]
 ) -> None:
-    monkeypatch.setattr("aphrodite_engine.llm.queue", SimpleNamespace(SimpleQueue=InterruptedQueue))
+    monkeypatch.setattr("aphrodite_engine.answers.queue", SimpleNamespace(SimpleQueue=InterruptedQueue))
     with pytest.raises(KeyboardInterrupt):
         ask(tiny)
     monkeypatch.undo()

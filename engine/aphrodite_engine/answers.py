@@ -1,0 +1,131 @@
+"""Requests handed to the engine's thread, and what comes back, for callers who wait, stream or await."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+
+import numpy as np
+
+from aphrodite_engine.loop import EngineLoop
+from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEvent
+from aphrodite_engine.request import Request
+
+
+def collect(
+    loop: EngineLoop, requests: Sequence[Request], texts: Sequence[str | None], each: Callable[[TokenEvent], None]
+) -> list[GenerationResult]:
+    """Run requests to their end; whatever ends the waiting early, an interrupt or an error, aborts the rest.
+
+    Args:
+        texts: of the prompts, for the results.
+        each: called with every event.
+    """
+    events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+    results = _empty_results(requests, texts)
+    unfinished = sum(request.params.n for request in requests)
+    try:
+        for request in requests:
+            loop.submit(request, events.put)
+        while unfinished:
+            event = _checked(events.get())
+            results[event.request_id].add(event)
+            unfinished -= event.finish_reason is not None
+            each(event)
+    finally:
+        for request in requests:
+            if unfinished and not results[request.request_id].finished:
+                loop.abort(request.request_id)
+    return list(results.values())
+
+
+def stream(loop: EngineLoop, request: Request) -> Iterator[TokenEvent]:
+    """A request's events as they come, from when the first is asked for; closing the iterator aborts it."""
+    events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+    unfinished = request.params.n
+    loop.submit(request, events.put)
+    try:
+        while unfinished:
+            event = _checked(events.get())
+            unfinished -= event.finish_reason is not None
+            yield event
+    finally:
+        if unfinished:
+            loop.abort(request.request_id)
+
+
+def collect_vectors(loop: EngineLoop, requests: Sequence[Request]) -> np.ndarray:
+    """The vectors of requests for pooling, in their order."""
+    events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+    vectors: dict[str, np.ndarray | None] = {}
+    try:
+        for request in requests:
+            loop.submit(request, events.put)
+        while len(vectors) < len(requests):
+            event = _checked(events.get())
+            vectors[event.request_id] = event.embedding
+    finally:
+        for request in requests:
+            if request.request_id not in vectors:
+                loop.abort(request.request_id)
+    return np.stack([vectors[request.request_id] for request in requests])  # type: ignore[arg-type]
+
+
+async def acollect(
+    loop: EngineLoop, requests: Sequence[Request], texts: Sequence[str | None]
+) -> list[GenerationResult]:
+    """collect() that leaves the event loop free; cancelling the task aborts."""
+    results = _empty_results(requests, texts)
+    async with contextlib.aclosing(astream(loop, requests)) as events:
+        async for event in events:
+            results[event.request_id].add(event)
+    return list(results.values())
+
+
+async def astream(loop: EngineLoop, requests: Sequence[Request]) -> AsyncGenerator[TokenEvent]:
+    """The events of requests as they come; closing the iterator aborts what is unfinished."""
+    events: asyncio.Queue[TokenEvent] = asyncio.Queue()
+    put = _threadsafe_put(asyncio.get_running_loop(), events)
+    unfinished = {request.request_id: request.params.n for request in requests}
+    try:
+        for request in requests:
+            loop.submit(request, put)
+        while unfinished:
+            event = _checked(await events.get())
+            if event.finish_reason is not None:
+                unfinished[event.request_id] -= 1
+                if not unfinished[event.request_id]:
+                    del unfinished[event.request_id]
+            yield event
+    finally:
+        for request_id in unfinished:
+            loop.abort(request_id)
+
+
+def _empty_results(requests: Sequence[Request], texts: Sequence[str | None]) -> dict[str, GenerationResult]:
+    return {
+        request.request_id: GenerationResult(
+            request.request_id,
+            text,
+            list(request.prompt_token_ids),
+            [CompletionOutput(index, request.seed) for index in range(request.params.n)],
+        )
+        for request, text in zip(requests, texts, strict=True)
+    }
+
+
+def _checked(event: TokenEvent) -> TokenEvent:
+    if event.error is not None:
+        raise event.error
+    return event
+
+
+def _threadsafe_put(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[TokenEvent]) -> Callable[[TokenEvent], None]:
+    def put(event: TokenEvent) -> None:
+        # A loop that ended has nobody left to tell; it may end between a question and the call, so it is not asked.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+    return put
