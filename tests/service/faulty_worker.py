@@ -34,8 +34,13 @@ def main() -> None:
         connection.sendall((3).to_bytes(4, "big") + b"\xc1\xc1\xc1")
     if fault == "announces-too-much":
         connection.sendall((2**31).to_bytes(4, "big"))
-    while not isinstance(boundary.receive_from_service(connection), boundary.Close | None):
-        pass
+    began = None
+    while not isinstance(message := boundary.receive_from_service(connection), boundary.Close | None):
+        if fault == "hangs-in-a-step" and isinstance(message, boundary.Generate):
+            began = time.monotonic()
+        if fault == "hangs-in-a-step" and isinstance(message, boundary.Ping):
+            stats = boundary.Stats(step_seconds=time.monotonic() - began, step_tokens=1) if began else boundary.Stats()
+            connection.sendall(boundary.frame(boundary.Pong(message.number, stats)))
 
 
 if __name__ == "__main__":

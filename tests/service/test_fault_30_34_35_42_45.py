@@ -20,6 +20,7 @@ import pytest
 
 from aphrodite.service.settings import ModelSettings, ServiceSettings
 from aphrodite_engine import demo
+from tests.service import hanging_worker
 from tests.service.processes import alive, children, kill, resident, stop
 from tests.service.running import DEMO, Running, running, wait_for
 from tests.service.streams import STORY, Stream, begin, client
@@ -123,6 +124,29 @@ def test_fault_34_an_engine_process_that_dies_costs_a_restart(how: str, tmp_path
         assert service.terminate() == 0
         assert list(tmp_path.iterdir()) == []
     assert {name for name in os.listdir("/dev/shm") if "aphrodite" in name or "torch" in name} <= shared_memory
+
+
+@pytest.mark.slow
+def test_fault_34_an_engine_that_hangs_in_a_step_and_answers_pings_costs_a_restart() -> None:
+    settings = ServiceSettings(models=(DEMO,), worker_command=hanging_worker.COMMAND, hung_seconds=2.0)
+
+    async def hung(service: Running) -> tuple[list[Stream], int]:
+        async with client(service.url) as http:
+            streams, tasks = await begin(http, 4, **ENDLESS)
+            answer = await http.post("/v1/completions", json={"model": "demo", "prompt": hanging_worker.HANGS})
+            await asyncio.gather(*tasks)
+            return streams, answer.status_code
+
+    with running(settings) as service:
+        engine = service.engine_pid()
+        streams, status_code = asyncio.run(hung(service))
+        assert status_code == 503
+        assert {stream.ending for stream in streams} == {"error"}
+        wait_for(lambda: status(service)["models"][0]["state"] == "ready", 30)
+        assert answers(service)
+        assert not alive(engine)
+        assert status(service)["models"][0]["restarts"] == 1
+        assert "has been in one step for" in service.log
 
 
 # ---- 35
@@ -270,8 +294,9 @@ def test_fault_45_five_hundred_at_once_are_all_answered_and_leave_nothing() -> N
 
 
 @pytest.mark.slow
-def test_fault_45_twenty_seconds_of_mixed_load_with_faults() -> None:
-    seconds, workers = 20.0, 16
+def test_fault_45_mixed_load_with_faults() -> None:
+    """A minute of it; LOAD_SECONDS=1800 in the environment makes it the half hour that the fault asks for."""
+    seconds, workers = float(os.environ.get("LOAD_SECONDS", "60")), 16
 
     async def mixed(service: Running, until: float) -> tuple[int, int]:
         right = wrong = 0
@@ -291,7 +316,7 @@ def test_fault_45_twenty_seconds_of_mixed_load_with_faults() -> None:
         return right, wrong
 
     with running() as service:
-        asyncio.run(mixed(service, time.monotonic() + 4))  # caches and pools fill
+        asyncio.run(mixed(service, time.monotonic() + 8))  # caches and pools fill
         before, memory = footprint(service), resident(service.process.pid)
         right, wrong = asyncio.run(mixed(service, time.monotonic() + seconds))
         assert right > 100
@@ -299,5 +324,5 @@ def test_fault_45_twenty_seconds_of_mixed_load_with_faults() -> None:
         wait_for(lambda: footprint(service)["descriptors"] <= before["descriptors"] + 1, 10)
         after = footprint(service)
         assert {name: count for name, count in after.items() if count > before[name] + 1} == {}
-        # 1 MB for 10,000 requests is below what an allocator's arenas move; a leak of 2 kB a request shows.
-        assert resident(service.process.pid) - memory < max(4 * 2**20, 2_000 * right)
+        # 1 MB for 10,000 requests, beside what an allocator's arenas move in any length of time.
+        assert resident(service.process.pid) - memory < 4 * 2**20 + 2**20 * right / 10_000

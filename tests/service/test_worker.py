@@ -9,20 +9,23 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from aphrodite.service import boundary
 from aphrodite.service.access import User
 from aphrodite.service.boundary import Token
-from aphrodite.service.child import Child
+from aphrodite.service.child import Child, _killed
 from aphrodite.service.engine_process import EngineProcess, State
 from aphrodite.service.generation import MAX_UNREAD_TOKENS, EngineFailure, Generation
 from aphrodite.service.outbox import Outbox
 from aphrodite.service.settings import ModelSettings
+from experiments.serving.null_worker import facts
 from tests.service import faulty_worker
 from tests.service.processes import alive
 
@@ -40,7 +43,7 @@ def unobserved(*_: Any) -> Callable[[Any], None]:
 
 
 def engine(folder: Path, fault: str = "loads-well") -> EngineProcess:
-    return EngineProcess(ModelSettings(fault), folder, unobserved, faulty_worker.COMMAND)
+    return EngineProcess(ModelSettings(fault), folder, unobserved, faulty_worker.COMMAND, hung_seconds=1.0)
 
 
 def token(place: int, last: bool = False) -> Token:
@@ -203,6 +206,42 @@ def test_one_that_dies_while_loading_is_not_started_again(folder: Path) -> None:
         assert process.progress == (1, 2)
 
     run(folder, start, "dies-while-loading")
+
+
+def test_one_that_answers_but_hangs_in_a_step_is_started_again(folder: Path) -> None:
+    async def hang(process: EngineProcess) -> None:
+        await process.start()
+        hanging = process.pid
+        running = process.generate(boundary.Generate(0, {}, "x"), User())
+        with pytest.raises(EngineFailure, match="died while this request ran"):
+            await asyncio.wait_for(running.admitted(), 10)
+        while process.state is not State.READY:
+            await asyncio.sleep(0.02)
+        assert (process.restarts, process.stats.step_seconds) == (1, 0.0)
+        assert process.pid != hanging and not alive(hanging or 0)
+
+    run(folder, hang, "hangs-in-a-step")
+
+
+def test_a_step_of_many_tokens_may_take_longer(folder: Path) -> None:
+    process = engine(folder)
+    process.facts = msgspec.structs.replace(facts("x"), plan={"weight_bytes": 8 * 10**9})
+    process.stats.step_tokens = 500
+    assert process._longest_step() == pytest.approx(1001)
+
+
+def test_a_process_that_has_just_ended_is_not_asked_twice_how(folder: Path) -> None:
+    """asyncio's own kill() may take the exit status away from whoever waits for it, who then gets 255."""
+
+    async def ends(process: asyncio.subprocess.Process) -> int | None:
+        time.sleep(0.0012)  # about as long as `true` runs
+        await _killed(process)
+        return process.returncode
+
+    async def often() -> set[int | None]:
+        return {await ends(await asyncio.create_subprocess_exec("true")) for _ in range(200)}
+
+    assert asyncio.run(often()) <= {0, -signal.SIGKILL}
 
 
 # ---- the process itself

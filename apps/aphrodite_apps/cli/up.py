@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--insecure-http", action="store_true", help="other machines may call without TLS")
     parser.add_argument("--drain-seconds", type=float, default=30.0, metavar="S",
                         help="how long running requests may go on after SIGTERM (default: 30)")  # fmt: skip
+    parser.add_argument("--hung-seconds", type=float, default=30.0, metavar="S",
+                        help="an engine that says nothing for so long, or is in one step for so much longer than its "
+                        "tokens explain, is started again (default: 30)")  # fmt: skip
     parser.add_argument("--log-prompts", action="store_true", help="write prompts and answers to the log")
     parser.add_argument("--foreground", action="store_true", help="serve in this process until it is told to end")
     add_served_model_flags(parser)
@@ -62,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         tls_key=_pem(arguments.tls_key),
         insecure_http=arguments.insecure_http,
         drain_seconds=arguments.drain_seconds,
+        hung_seconds=arguments.hung_seconds,
         log_prompts=arguments.log_prompts,
     )
     if arguments.foreground:

@@ -248,7 +248,11 @@ class Failed(msgspec.Struct, tag="failed"):
 
 
 class Stats(msgspec.Struct):
-    """A glance at the engine; counters run since it was loaded."""
+    """A glance at the engine; counters run since it was loaded.
+
+    Attributes:
+        step_seconds, step_tokens: how long the step in progress has taken, of how many tokens; 0 between steps.
+    """
 
     running: int = 0
     waiting: int = 0
@@ -259,6 +263,8 @@ class Stats(msgspec.Struct):
     output_tokens: int = 0
     preemptions: int = 0
     resident_bytes: int = 0
+    step_seconds: float = 0.0
+    step_tokens: int = 0
 
 
 class Pong(msgspec.Struct, tag="pong"):

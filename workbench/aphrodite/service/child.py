@@ -98,8 +98,7 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL; also ends a process that is stopped."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        _kill(self._process)
 
     async def end(self, patience: float = 0.0) -> str:
         """Ask it to close, wait that many seconds, then kill it; how it ended, in words."""
@@ -127,9 +126,16 @@ async def _first(connected: asyncio.Future[_Streams], process: asyncio.subproces
 
 
 async def _killed(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
+    _kill(process)
     await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    # process.kill() first looks whether it has ended, and so may take its exit status away from asyncio's own watcher,
+    # which then makes one up: 255 (https://github.com/python/cpython/issues/127049, up to Python 3.12).
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _in_words(returncode: int | None) -> str:

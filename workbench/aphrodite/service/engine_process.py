@@ -25,10 +25,12 @@ logger = logging.getLogger("aphrodite.engine_process")
 PING_SECONDS = 0.25
 #: No answer for so long, or stopped (SIGSTOP, a debugger), and it counts as silent: no new work, /health says so.
 SILENT_SECONDS = 1.25
-#: A silent process that is stopped is killed after the first, any other after the second: a machine under load may
-#: keep an honest engine waiting for seconds.
+#: A silent process that is stopped is killed after this, any other after `hung_seconds`: a machine under load may keep
+#: an honest engine waiting for seconds.
 STOPPED_SECONDS = 2.5
-HUNG_SECONDS = 30.0
+#: Weight bytes times tokens that the slowest machine does in a second: a step of 512 tokens of a model of 14 GB may
+#: take half an hour, where two CPU cores need minutes.
+SLOWEST_BYTE_TOKENS = 4e9
 #: A process that could work for less than this has failed at its start; restarts then wait longer each time.
 SHORT_LIFE_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30.0
@@ -74,6 +76,7 @@ class EngineProcess:
         observer: Observer,
         command: Sequence[str] = (),
         reserved: Callable[[EngineProcess], int] = lambda _: 0,
+        hung_seconds: float = 30.0,
     ) -> None:
         self.settings = settings
         self.state = State.STARTING
@@ -84,6 +87,7 @@ class EngineProcess:
         self.problem: Problem | None = None
         self._command = tuple(command) or (sys.executable, "-P", "-m", "aphrodite.service.worker")
         self._directory, self._reserved, self._observer = directory, reserved, observer
+        self._hung_seconds = hung_seconds
         self._numbers = itertools.count(1)
         self._pending: dict[int, Generation | Question] = {}
         self._child: Child | None = None
@@ -165,7 +169,7 @@ class EngineProcess:
 
     async def _one_life(self, loaded: asyncio.Future[None]) -> Problem:
         """From the start of a process to its end; why it ended."""
-        self._ready_since, self._unanswered = None, 0
+        self._ready_since, self._unanswered, self.stats = None, 0, Stats()
         try:
             child = await Child.start(self._command, self._directory)
         except (OSError, TimeoutError) as error:
@@ -229,7 +233,7 @@ class EngineProcess:
             self._pending.pop(request_id, None)
 
     async def _watch(self, child: Child) -> None:
-        """Ask four times a second; a process that does not answer is silent, then killed.
+        """Ask four times a second; a process that does not answer is silent, then killed; so is one hanging in a step.
 
         Silence is counted in questions, not on the clock: a service that was itself stopped for a minute has not
         listened either.
@@ -243,10 +247,23 @@ class EngineProcess:
             if self.state is State.READY and silence >= (PING_SECONDS if stopped else SILENT_SECONDS):
                 logger.warning("the engine process of %s does not answer", self.settings.id)
                 self.state = State.SILENT
-            if silence >= (STOPPED_SECONDS if stopped else HUNG_SECONDS) and (stopped or self._ready_since):
+            if silence >= (STOPPED_SECONDS if stopped else self._hung_seconds) and (stopped or self._ready_since):
                 logger.error("the engine process of %s was silent for %.1f s: killing it", self.settings.id, silence)
                 child.kill()
                 return
+            if self.stats.step_seconds > self._longest_step():
+                seconds, tokens = self.stats.step_seconds, self.stats.step_tokens
+                logger.error(
+                    "the engine of %s has been in one step for %.1f s (%d tokens): killing its process",
+                    self.settings.id, seconds, tokens,
+                )  # fmt: skip
+                child.kill()
+                return
+
+    def _longest_step(self) -> float:
+        """Seconds that the step in progress may take: what says nothing for longer, and computes nothing, hangs."""
+        weight_bytes = self.facts.plan.get("weight_bytes", 0) if self.facts else 0
+        return self._hung_seconds + self.stats.step_tokens * weight_bytes / SLOWEST_BYTE_TOKENS
 
     def _engine_settings(self) -> dict[str, Any]:
         settings, reserved = dict(self.settings.engine), self._reserved(self)

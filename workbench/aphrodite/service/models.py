@@ -19,8 +19,11 @@ from aphrodite.service.settings import ModelSettings
 class Models:
     """The engine processes by the names of their models."""
 
-    def __init__(self, directory: Path, observer: Observer, command: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, observer: Observer, command: Sequence[str] = (), hung_seconds: float = 30.0
+    ) -> None:
         self._directory, self._observer, self._command = directory, observer, tuple(command)
+        self._hung_seconds = hung_seconds
         self._engines: dict[str, EngineProcess] = {}
         self.created: dict[str, int] = {}
         # One after the other, so that each plans with the memory that is really free.
@@ -81,7 +84,9 @@ class Models:
         taken = [name for name in settings.names if name in self.names()]
         if taken:
             raise ApiError(409, f"a model is already served as {taken[0]!r}; unload it first", code="name_taken")
-        engine = EngineProcess(settings, self._directory, self._observer, self._command, self._promised_to_others)
+        engine = EngineProcess(
+            settings, self._directory, self._observer, self._command, self._promised_to_others, self._hung_seconds
+        )
         self._engines[settings.id] = engine
         self.created[settings.id] = int(time.time())
         try:

@@ -64,7 +64,7 @@ async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
     accounts = Accounts(exposure.key_store(), admin_key)
     door = Door(accounts, settings.queue_limit)
     observers = (metrics.watch, metered, *((prompts,) if settings.log_prompts else ()))
-    models = Models(_own_directory(port), told(*observers), settings.worker_command)
+    models = Models(_own_directory(port), told(*observers), settings.worker_command, settings.hung_seconds)
     connection = runtime.Connection(
         os.getpid(), runtime.start_ticks(os.getpid()), settings.host, port, admin_key, __version__, settings.tls_cert
     )

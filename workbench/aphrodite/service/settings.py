@@ -65,6 +65,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_body_bytes: larger requests are refused with 413 (files have a limit of their own).
         max_file_bytes: larger uploads to /v1/files are refused with 413.
         drain_seconds: how long running requests may go on after SIGTERM.
+        hung_seconds: an engine that says nothing for so long, or is in one step for so much longer than its tokens
+            explain, is killed and started again.
         queue_limit: requests at once, running or waiting; further ones are refused with 429.
         log_prompts: write prompts and answers to the log.
         require_key: also over loopback, where other users of the machine are not to be let in.
@@ -83,6 +85,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 8 * 2**20
     max_file_bytes: int = 512 * 2**20
     drain_seconds: float = 30.0
+    hung_seconds: float = 30.0
     queue_limit: int = 2048
     log_prompts: bool = False
     require_key: bool = False
