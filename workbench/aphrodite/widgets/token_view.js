@@ -4,7 +4,8 @@
 const SHADES = ["probability", "entropy", "none"];
 
 const STYLE = `
-.aphrodite-view { color: var(--jp-content-font-color1, var(--vscode-editor-foreground, inherit)); line-height: 1.7; }
+.aphrodite-view { color: var(--jp-content-font-color1, var(--vscode-editor-foreground, inherit));
+  font-size: var(--jp-content-font-size1, inherit); line-height: 1.7; }
 .aphrodite-view .shades { display: flex; gap: .4em; align-items: center; margin-bottom: .3em; font-size: .8em; }
 .aphrodite-view .shades[hidden] { display: none; }
 .aphrodite-view .shades button { all: unset; cursor: pointer; padding: .05em .7em; border-radius: 1em; opacity: .65;
