@@ -81,8 +81,9 @@ def test_a_process_that_is_starting_is_ended_with_the_service() -> None:
             process.visit()
             while process.pid is None:
                 await asyncio.sleep(0.01)
+            pid = process.pid
             await process.close()
-            assert not alive(process.pid)
+            assert not alive(pid)
             assert process.visit() is State.ABSENT
 
     asyncio.run(end())

@@ -48,7 +48,7 @@ def sheet(body: str, status: int = 200, head: str = "") -> Reply:
     reply.headers |= {
         "cache-control": "no-store",
         "content-security-policy": _POLICY,
-        "referrer-policy": "no-referrer",
+        "referrer-policy": "same-origin",  # with none at all, a form would not say where it comes from
         "x-content-type-options": "nosniff",
     }
     return reply
