@@ -80,7 +80,7 @@ def test_a_generation_shows_its_tokens_and_keeps_times_out_of_the_text(cells: Ce
 def test_presets_are_kept_as_what_differs_from_neutral(cells: Cells) -> None:
     cells("%aphrodite presets save mine --temperature 0.5 --top-p 1")
     table, _ = cells("%aphrodite presets")
-    assert table.loc["mine"].iloc[0] == {"temperature": 0.5}  # type: ignore[attr-defined]
+    assert table.df.loc["mine"].iloc[0] == {"temperature": 0.5}  # type: ignore[attr-defined]
     value, _ = cells("%aphrodite generate x --preset mine --max-tokens 2")
     assert value.params == {"temperature": 0.5, "max_tokens": 2}  # type: ignore[attr-defined]
 
@@ -88,7 +88,7 @@ def test_presets_are_kept_as_what_differs_from_neutral(cells: Cells) -> None:
 def test_settings_name_their_source(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APHRODITE_DISPLAY", "plain")
     table, _ = cells("%aphrodite config")
-    assert table.loc["display", "source"] == "environment, APHRODITE_DISPLAY"  # type: ignore[attr-defined]
+    assert table.df.loc["display", "source"] == "environment, APHRODITE_DISPLAY"  # type: ignore[attr-defined]
     assert cells("%%aphrodite --chat --temperature 0\nWhat is 39 + 48?")[1].strip() == "87"
 
 

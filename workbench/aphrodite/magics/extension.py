@@ -53,7 +53,8 @@ class AphroditeMagics(Magics):
         arguments = prompt_cell.parser().parse(words_of(line))
         if not cell.strip():
             raise UsageError("the cell is empty: write the prompt below %%aphrodite")
-        prompt_cell.run(self.notebook, arguments, cell)
+        # IPython ends a cell with a line end that nobody typed, and a model would go on in the next line.
+        prompt_cell.run(self.notebook, arguments, cell.removesuffix("\n"))
 
     def _line(self, line: str) -> Any:
         words = words_of(line)

@@ -10,6 +10,7 @@ from aphrodite.magics.command import Command
 from aphrodite.magics.errors import UsageError
 from aphrodite.magics.notebook import Notebook
 from aphrodite.magics.shared_key import make_key
+from aphrodite.magics.table import Table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +35,10 @@ def run(notebook: Notebook, arguments: argparse.Namespace) -> Any:
     return None
 
 
-def _table(notebook: Notebook) -> Any:
-    import pandas as pd
-
+def _table(notebook: Notebook) -> Table:
     with notebook.admin() as client:
         keys = client.keys()
-    columns = ["name", "limits", "requests", "tokens", "last_used"]
-    return pd.DataFrame([_row(key) for key in keys], columns=columns).set_index("name")
+    return Table([_row(key) for key in keys], "no keys yet; %aphrodite keys add NAME makes one")
 
 
 def _row(key: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from aphrodite.magics.command import Command
 from aphrodite.magics.errors import UsageError
 from aphrodite.magics.notebook import Notebook
 from aphrodite.magics.parser import add_field_flag
+from aphrodite.magics.table import Table
 from aphrodite.presets import Presets
 from aphrodite.sampling_flags import add_sampling_flags, sampling_fields
 
@@ -41,11 +42,9 @@ def run(notebook: Notebook, arguments: argparse.Namespace) -> Any:
     return None
 
 
-def _table(presets: Presets) -> Any:
-    import pandas as pd
-
-    rows = [{"preset": name, "differs from neutral": presets.read(name)} for name in presets.names()]
-    return pd.DataFrame(rows).set_index("preset")
+def _table(presets: Presets) -> Table:
+    rows = [{"preset": name, "differs_from_neutral": presets.read(name)} for name in presets.names()]
+    return Table(rows)
 
 
 COMMAND = Command("presets", "Named sets of parameters.", add_arguments, run)

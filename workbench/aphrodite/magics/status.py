@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aphrodite.magics.command import Command, no_arguments
 from aphrodite.magics.notebook import Notebook
+from aphrodite.magics.table import Table
 
 if TYPE_CHECKING:  # pandas takes half a second that only `.df` pays
     import pandas as pd
@@ -30,9 +31,7 @@ class Status:
     @property
     def df(self) -> pd.DataFrame:
         """One row a model."""
-        import pandas as pd
-
-        return pd.DataFrame([_row(model) for model in self.facts["models"]])
+        return self._table().df
 
     @property
     def users(self) -> list[str]:
@@ -43,7 +42,10 @@ class Status:
         return "\n".join([self._head(), *map(_line, self.facts["models"])])
 
     def _repr_html_(self) -> str:
-        return f"<div>{escape(self._head())}</div>" + self.df.to_html(index=False, border=0, na_rep="")
+        return f"<div>{escape(self._head())}</div>" + self._table()._repr_html_()
+
+    def _table(self) -> Table:
+        return Table([_row(model) for model in self.facts["models"]], "no model is loaded")
 
     def _head(self) -> str:
         connected = f"; connected now: {', '.join(self.users)}" if self.users else ""
