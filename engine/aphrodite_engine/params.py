@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Literal
 
 from aphrodite_engine.errors import ParameterError
@@ -117,6 +118,7 @@ class SamplingParams:
         object.__setattr__(self, "sampler_order", _sampler_order(self.sampler_order, self.temperature_last))
 
     @classmethod
+    @cache
     def field_names(cls) -> tuple[str, ...]:
         """Names a caller may give, in the order of the documentation above."""
         return tuple(f.name for f in fields(cls) if f.init)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -76,12 +76,12 @@ class _Exact:
         self._by_path = {route.path: route for route in routes if "{" not in route.path}
         self._others = others
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         route = self._by_path.get(scope["path"])
         if route is None or scope["root_path"]:
-            return await self._others(scope, receive, send)
+            return self._others(scope, receive, send)
         scope["endpoint"], scope["path_params"] = route, {}
-        await route(scope, receive, send)
+        return route(scope, receive, send)
 
 
 class _Paths:
@@ -93,7 +93,7 @@ class _Paths:
         if "GET" in self._by_method:
             self._by_method["HEAD"] = self._by_method["GET"]  # type: ignore[index]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         app = self._by_method.get(scope["method"])
         if app is None:
             allowed = ", ".join(self._by_method)
@@ -102,7 +102,7 @@ class _Paths:
                 headers={"allow": allowed},
             )  # fmt: skip
             app = error_reply(error)
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
 
 def _by_path(endpoints: Iterable[Endpoint]) -> dict[str, list[Endpoint]]:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope
 from aphrodite.service import wire
 from aphrodite.service.access import User
 from aphrodite.service.errors import ApiError
+from aphrodite.service.replies import cancel_when_gone
 from aphrodite.service.service import Service
 
 T = TypeVar("T")
@@ -101,23 +102,18 @@ class Call:
         Raises:
             ClientGone: it went away.
         """
-        task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(self.gone())
+        working = asyncio.current_task()
+        assert working is not None
+        watch = asyncio.create_task(cancel_when_gone(self.receive, working))
         try:
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise ClientGone
+            return await work
+        except asyncio.CancelledError:
+            if not watch.done():  # not the client: the server ends
+                raise
+            working.uncancel()
+            raise ClientGone from None
         finally:
-            gone.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-
-    async def gone(self) -> None:
-        """Wait until the client closes the connection."""
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
+            watch.cancel()
 
 
 def _too_large(limit: int) -> ApiError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from aphrodite.service.access import User
 from aphrodite.service.boundary import Admitted, Failed, FromEngine, Problem, ToEngine, Token
@@ -113,6 +114,30 @@ class Generation:
             raise EngineFailure(self._problem)
         self._news.clear()
         await self._news.wait()
+
+
+def joined(tokens: Iterable[Token]) -> list[Token]:
+    """What has come of each sequence, as if it had come in one step."""
+    found: dict[int, list[Token]] = {}
+    for token in tokens:
+        found.setdefault(token.index, []).append(token)
+    return [_one(parts) if len(parts) > 1 else parts[0] for parts in found.values()]
+
+
+def _one(parts: Sequence[Token]) -> Token:
+    last = parts[-1]
+    return Token(
+        last.id,
+        last.index,
+        "".join([part.text for part in parts]),
+        tuple(chain.from_iterable([part.token_ids for part in parts])),
+        last.finish_reason,
+        last.stop_reason,
+        max([part.cached for part in parts]),
+        None if last.logprobs is None else list(chain.from_iterable([part.logprobs or () for part in parts])),
+        next((part.prompt_logprobs for part in parts if part.prompt_logprobs is not None), None),
+        last.timing,
+    )
 
 
 class Question:

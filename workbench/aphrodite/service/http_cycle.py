@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from urllib.parse import unquote
 
 import httptools
 from starlette.types import Message, Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from aphrodite.service.replies import WHOLE_ANSWER
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+_EXTENSIONS = {WHOLE_ANSWER: {}}
 _FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 #: With any of these in a header, one could be made to look like two.
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
@@ -37,6 +41,7 @@ def scope_of(
         "raw_path": raw_path,
         "query_string": query,
         "headers": headers,
+        "extensions": _EXTENSIONS,
         **ends,
     }
 
@@ -44,10 +49,26 @@ def scope_of(
 class HttpCycle(RequestResponseCycle):
     """uvicorn's, with head and body written in one piece, and the head checked in one piece."""
 
+    access_log = disconnected = response_started = response_complete = False
+    more_body = True
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
     _head = b""  # waits for the first part of a body whose length is known
 
+    def __init__(  # sets what uvicorn's own sets, from fewer arguments: with theirs it takes three times as long
+        self, protocol: HttpToolsProtocol, scope: Scope, keep_alive: bool
+    ) -> None:
+        self.scope = scope  # type: ignore[assignment]
+        self.transport, self.flow, self.logger = protocol.transport, protocol.flow, protocol.logger
+        self.default_headers = protocol.server_state.default_headers
+        self.on_response = protocol.on_response_complete
+        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.keep_alive = keep_alive
+        self.message_event = asyncio.Event()
+        self.body = bytearray()
+
     async def send(self, message: Message) -> None:  # type: ignore[override]
-        """Take the next of the application's messages."""
+        """Take the next of the application's messages. A start that has a body is the whole answer."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
@@ -56,6 +77,8 @@ class HttpCycle(RequestResponseCycle):
             raise RuntimeError(f"{message['type']} after the answer was complete")
         if not self.response_started:
             self._start(message["status"], [*self.default_headers, *message["headers"]])
+            if "body" in message:
+                self._go_on(message["body"], False)
         else:
             self._go_on(message.get("body", b""), message.get("more_body", False))
 

@@ -174,19 +174,8 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _begin_cycle(self, version: str) -> None:
         before, method = self.cycle, self.parser.get_method()  # type: ignore[union-attr]
-        self.cycle = HttpCycle(
-            scope=scope_of(self._ends, method, self.url, version, self.headers),  # type: ignore[arg-type]
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),  # type: ignore[union-attr]
-            on_response=self.on_response_complete,
-        )
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()  # type: ignore[union-attr]
+        self.cycle = HttpCycle(self, scope_of(self._ends, method, self.url, version, self.headers), keep_alive)
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:

@@ -60,7 +60,8 @@ class JsonLines(logging.Formatter):
 
 def time_of(seconds: float) -> str:
     """Unix time as it stands in a line."""
-    return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
+    second = int(seconds)
+    return f"{_second(second)}.{int((seconds - second) * 1000):03d}Z"
 
 
 def readable(line: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from collections.abc import Awaitable, Collection, Iterable
 
@@ -31,7 +31,7 @@ class Bookkeeping:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         started, status = time.perf_counter(), 0
-        request_id = scope["request_id"] = _callers_id(scope["headers"]) or "req_" + secrets.token_hex(12)
+        request_id = scope["request_id"] = _callers_id(scope["headers"]) or f"req_{random.getrandbits(96):024x}"
 
         def send_with_headers(message: Message) -> Awaitable[None]:
             nonlocal status

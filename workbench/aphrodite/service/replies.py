@@ -16,6 +16,8 @@ from aphrodite.service.errors import ApiError
 logger = logging.getLogger("aphrodite.http")
 
 KEEP_ALIVE_SECONDS = 10.0
+#: An extension of ASGI: `http.response.start` may have a `body`, which is then all of it.
+WHOLE_ANSWER = "aphrodite.whole_answer"
 
 Headers = Mapping[str, str]
 
@@ -33,8 +35,12 @@ class Reply:
         self.headers: dict[str, str] = {"content-type": content_type, "content-length": str(len(body))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": encoded_headers(self.headers)})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+        start = {"type": "http.response.start", "status": self.status, "headers": encoded_headers(self.headers)}
+        body = b"" if scope["method"] == "HEAD" else self.body
+        if WHOLE_ANSWER in scope.get("extensions", ()):
+            return await send({**start, "body": body})
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
@@ -75,7 +81,7 @@ class EventStream:
         await send({"type": "http.response.start", "status": 200, "headers": encoded_headers(self.headers)})
         sending = asyncio.current_task()
         assert sending is not None
-        watch = asyncio.create_task(_cancel_when_gone(receive, sending))
+        watch = asyncio.create_task(cancel_when_gone(receive, sending))
         idle = asyncio.create_task(_keep_alive(send))
         try:
             async with contextlib.aclosing(self._events):
@@ -119,7 +125,8 @@ def named_event(name: str, value: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + wire.encode(value) + b"\n\n"
 
 
-async def _cancel_when_gone(receive: Receive, sending: asyncio.Task[Any]) -> None:
+async def cancel_when_gone(receive: Receive, sending: asyncio.Task[Any]) -> None:
+    """Wait until the client closes the connection, then end what works for it."""
     while (await receive())["type"] != "http.disconnect":
         pass
     sending.cancel()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from aphrodite.service import wire
 from aphrodite.service.boundary import TokenLogprob
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
@@ -150,6 +151,9 @@ class Completion:
         self.id = "chatcmpl-" + secrets.token_hex(12)
         self.created = int(time.time())
         self.wants_usage = request.stream_options is not None and bool(request.stream_options.include_usage)
+        # All events of a stream are the same around their choice.
+        before, around, after = data_event(self._chunk()).partition(b'"choices":[')
+        self._before, self._after = before + around, after
 
     async def whole(self) -> ChatCompletion:
         """All choices, once they are there."""
@@ -173,13 +177,13 @@ class Completion:
         """Chunks; closing the generator aborts the request."""
         try:
             first = Delta(role="assistant", content="", refusal=None)
-            yield b"".join(self._event([ChunkChoice(index, first)]) for index in range(self.request.n or 1))
+            yield b"".join([self._event(ChunkChoice(index, first)) for index in range(self.request.n or 1)])
             async for batch in self.answer.batches():
                 choices = [choice for news in batch if (choice := self._chunk_choice(news))]
                 if choices:
-                    yield b"".join(self._event([choice]) for choice in choices)
+                    yield b"".join([self._event(choice) for choice in choices])
             if self.wants_usage:
-                yield self._event([], self.answer.usage())
+                yield data_event(self._chunk(self.answer.usage()))
             yield DONE
         finally:
             self.answer.abort()
@@ -207,17 +211,20 @@ class Completion:
             choice.token_ids = list(news.token_ids)
         return choice
 
-    def _event(self, choices: list[ChunkChoice], usage: Usage | None = None) -> bytes:
-        chunk = ChatChunk(
+    def _event(self, choice: ChunkChoice) -> bytes:
+        return b"%b%b%b" % (self._before, wire.encode(choice), self._after)
+
+    def _chunk(self, usage: Usage | None = None) -> ChatChunk:
+        """One without choices."""
+        return ChatChunk(
             id=self.id,
             created=self.created,
             model=self.request.model,
-            choices=choices,
+            choices=[],
             usage=usage if self.wants_usage else UNSET,
             system_fingerprint=self.answer.facts.fingerprint,
             seed=self.answer.admitted.seed,
         )
-        return data_event(chunk)
 
     def _logprobs_of(self, positions: list[list[TokenLogprob]]) -> ChoiceLogprobs | None:
         if not self.request.logprobs:

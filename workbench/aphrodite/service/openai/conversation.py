@@ -32,7 +32,7 @@ from aphrodite.service.boundary import Admitted, Facts, Token, TokenLogprob
 from aphrodite.service.call import Call
 from aphrodite.service.engine_process import EngineProcess
 from aphrodite.service.errors import ApiError, bad_request, from_problem
-from aphrodite.service.generation import EngineFailure, Generation
+from aphrodite.service.generation import EngineFailure, Generation, joined
 from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 from aphrodite.service.openai.messages import template_messages
 from aphrodite.service.openai.news import Finish, News, Reply, ToolCall
@@ -100,7 +100,7 @@ class Answer:
 
     def __init__(self, turn: Turn, facts: Facts, form: ReplyForm, generation: Generation, admitted: Admitted) -> None:
         self.turn, self.facts, self.admitted = turn, facts, admitted
-        self._generation = generation
+        self._generation, self._is_plain = generation, form.is_plain
         self._readers = [ReplyReader(form) for _ in range(turn.sampling.get("n", 1))]
         self._num_output = self._num_cached = self._num_reasoning = 0
         self.prompt_logprobs: list[list[TokenLogprob] | None] | None = None
@@ -123,9 +123,9 @@ class Answer:
     async def replies(self) -> list[Reply]:
         """Every sequence, once it is whole."""
         replies = [Reply(index) for index in range(len(self._readers))]
-        async for batch in self.batches():
-            for news in batch:
-                replies[news.index].add(news)
+        while tokens := await self._tokens():
+            for token in joined(tokens) if self._is_plain else tokens:
+                replies[token.index].add(self._digest(token))
         return replies
 
     def usage(self) -> Usage:
@@ -143,11 +143,12 @@ class Answer:
             raise from_problem(error.problem) from None
 
     def _digest(self, token: Token) -> News:
-        reader = self._readers[token.index]
-        self._num_output += len(token.token_ids)
-        self._num_reasoning += len(token.token_ids) if reader.is_thinking else 0
-        if token.index == 0:
-            self._num_cached = max(self._num_cached, token.cached)
+        reader, count = self._readers[token.index], len(token.token_ids)
+        self._num_output += count
+        if reader.is_thinking:
+            self._num_reasoning += count
+        if token.index == 0 and token.cached > self._num_cached:
+            self._num_cached = token.cached
         self.prompt_logprobs = self.prompt_logprobs or token.prompt_logprobs
         deltas = reader.add(token.text, is_last=token.finish_reason is not None)
         return News(token.index, deltas, token.token_ids, token.logprobs, _finish(token, reader))

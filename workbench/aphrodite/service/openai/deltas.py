@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True):
     """More of the answer's text."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class ReasoningDelta:
+class ReasoningDelta(msgspec.Struct, frozen=True):
     """More of what the model thinks before it answers."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class ToolCallStarted:
+class ToolCallStarted(msgspec.Struct, frozen=True):
     """A call begins; `place` counts the calls of one sequence from 0."""
 
     place: int
@@ -28,8 +25,7 @@ class ToolCallStarted:
     name: str
 
 
-@dataclass(frozen=True)
-class ToolArgumentsDelta:
+class ToolArgumentsDelta(msgspec.Struct, frozen=True):
     """More of a call's arguments, which are JSON once they are whole."""
 
     place: int

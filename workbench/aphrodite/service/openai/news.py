@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from aphrodite.service.boundary import TokenLogprob
 from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """Why a sequence ended.
 
     Attributes:
@@ -24,8 +25,7 @@ class Finish:
     stopped_by: int | str | None = None
 
 
-@dataclass(frozen=True)
-class News:
+class News(msgspec.Struct, frozen=True):
     """What one step brought of one sequence.
 
     Attributes:
@@ -59,7 +59,7 @@ class Reply:
     tool_calls: list[ToolCall] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[list[TokenLogprob]] = field(default_factory=list)
-    finish: Finish = Finish("stop")
+    finish: Finish = field(default_factory=lambda: Finish("stop"))
 
     def add(self, news: News) -> None:
         """Fold one step's news in."""

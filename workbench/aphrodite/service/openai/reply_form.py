@@ -33,6 +33,11 @@ class ReplyForm:
     structured_outputs: Mapping[str, Any] | None = None
     blamed: str = "structured_outputs"
 
+    @property
+    def is_plain(self) -> bool:
+        """All of it is text, so that it does not matter where a token ends."""
+        return self.thought is Thought.NONE and self.calls is None
+
     def for_engine(self, facts: Facts) -> dict[str, Any]:
         """Fields of SamplingParams."""
         fields: dict[str, Any] = {}
@@ -115,6 +120,8 @@ class ReplyReader:
 
     def add(self, text: str, *, is_last: bool) -> tuple[Delta, ...]:
         """What new text means."""
+        if self._reasoning is None and self._calls is None:
+            return (TextDelta(text),) if text else ()
         deltas: list[Delta] = []
         if self._reasoning is None:
             deltas += [TextDelta(text)] if text else []
