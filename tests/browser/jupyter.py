@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from aphrodite_apps.cli.lab import jupyter_command
+from aphrodite_apps.cli.lab import jupyter_command, jupyter_environment
 from tests.service.running import Running, free_port, wait_for
 
 TOKEN = "let-me-in"
@@ -50,11 +49,12 @@ def jupyter(folder: Path, *flags: str, **environment: str) -> Iterator[Jupyter]:
     """Start JupyterLab as `aphrodite lab` does; end it and its kernels."""
     home = Path(tempfile.mkdtemp(prefix="jup-"))  # short: kernels and relays listen on Unix sockets
     own = {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
-    told = {**os.environ, **own, "IPYTHONDIR": str(home / "ipython"), "JUPYTER_TOKEN": TOKEN, **environment}
-    port = f"--ServerApp.port={free_port()}"
+    told = {**jupyter_environment(), **own, "IPYTHONDIR": str(home / "ipython"), "JUPYTER_TOKEN": TOKEN, **environment}
+    # Tests steer the page by its own commands: `window.jupyterapp`.
+    ours = (f"--ServerApp.port={free_port()}", "--LabApp.expose_app_in_browser=True")
     with open(home / "log", "wb") as log:
         process = subprocess.Popen(
-            [*jupyter_command(folder, no_browser=True), port, *flags],
+            [*jupyter_command(folder, no_browser=True), *ours, *flags],
             env=told, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:

@@ -20,6 +20,7 @@ from aphrodite_apps.cli.command import Command, UsageError
 from aphrodite_apps.cli.loading_line import LoadingLine
 from aphrodite_apps.cli.service_client import add_port_flag, port_flag
 from aphrodite_apps.cli.up import show
+from aphrodite_apps.jupyter import CONFIG
 from aphrodite_engine.errors import AphroditeError
 
 _START_SECONDS = 60.0
@@ -64,6 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
     return process.returncode
 
 
+def jupyter_environment() -> dict[str, str]:
+    """Ours, and JupyterLab's own question about news answered: this project asks nothing of the network."""
+    before = os.environ.get("JUPYTER_CONFIG_PATH")
+    paths = [before, str(CONFIG)] if before else [str(CONFIG)]
+    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
+
+
 def jupyter_command(folder: Path, no_browser: bool) -> list[str]:
     """JupyterLab on a folder, asking nothing of the network."""
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}", *QUIET]
@@ -81,7 +89,8 @@ def _jupyter(folder: Path, port: int, no_browser: bool) -> Iterator[subprocess.P
     In a session of its own: a Ctrl-C is for us, who pass it on.
     """
     # A token of ours: JupyterLab says nothing about one that it was given, and the address is told once.
-    environment = {"JUPYTER_TOKEN": secrets.token_hex(24)} | os.environ | {"APHRODITE_PORT": str(port)}
+    token = {"JUPYTER_TOKEN": secrets.token_hex(24)}
+    environment = token | jupyter_environment() | {"APHRODITE_PORT": str(port)}
     process = subprocess.Popen(
         jupyter_command(folder, no_browser), stdin=subprocess.DEVNULL, env=environment, start_new_session=True
     )

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+#: What JupyterLab is told under `aphrodite lab`, where its user has not said otherwise.
+CONFIG = Path(__file__).with_name("config")
 _START_SECONDS = 60  # of the small relay, not of a service
 
 
@@ -23,7 +25,7 @@ def server_process() -> dict[str, Any]:
         "new_browser_tab": False,
         "launcher_entry": {
             "title": "Aphrodite",
-            "icon_path": str(Path(__file__).with_name("aphrodite.svg")),
-            "category": "Other",
+            "icon_path": str(Path(__file__).parents[1] / "dashboard" / "icon.svg"),
+            "category": "Notebook",  # JupyterLab shows icons of this category and Console only
         },
     }
