@@ -239,3 +239,22 @@ def test_one_system_message_among_the_others_is_for_the_template_to_judge(http: 
     first = [{"role": "system", "content": "Be brief."}, *QUESTION]
     assert post(http, messages=first).status_code == 200
     assert post(http, messages=[*QUESTION, *first]).status_code == 400
+
+
+def test_what_is_refused_before_the_route_speaks_anthropic_too(guarded: Running) -> None:
+    with guarded.client() as http:
+        for path in ("/v1/messages", "/v1/messages/count_tokens"):
+            refused = http.post(path, json={})
+            assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
+            assert refused.json()["type"] == "error"
+            assert refused.json()["error"]["type"] == "authentication_error"
+        assert http.post("/v1/chat/completions", json={}).json()["error"]["type"] == "authentication_error"
+    with guarded.client(headers=guarded.admin) as http:
+        wrong = http.get("/v1/messages")
+        assert (wrong.status_code, wrong.json()["type"], wrong.json()["error"]["code"]) == (
+            405, "error", "method_not_allowed",
+        )  # fmt: skip
+        assert http.get("/v1/messages/nowhere").json()["error"]["type"] == "not_found_error"
+    with anthropic.Anthropic(base_url=guarded.url, api_key="wrong", max_retries=0) as client:
+        with pytest.raises(anthropic.AuthenticationError, match="the key is wrong, or was revoked"):
+            client.messages.create(model="demo", max_tokens=1, messages=QUESTION)

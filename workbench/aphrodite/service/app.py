@@ -15,6 +15,7 @@ from aphrodite.service.access.exposure import rules
 from aphrodite.service.access.gate import Gate
 from aphrodite.service.anthropic import messages
 from aphrodite.service.endpoint import Endpoint, application
+from aphrodite.service.error_replies import error_reply_at
 from aphrodite.service.errors import ApiError
 from aphrodite.service.middleware import Bookkeeping
 from aphrodite.service.openai import (
@@ -29,7 +30,6 @@ from aphrodite.service.openai import (
     responses_input_tokens,
 )
 from aphrodite.service.pages import playground
-from aphrodite.service.replies import error_reply
 from aphrodite.service.request_log import RequestLog
 from aphrodite.service.service import Service
 
@@ -101,7 +101,7 @@ class _Paths:
                 405, f"{scope['method'][:20]} is not allowed here: {allowed}", code="method_not_allowed",
                 headers={"allow": allowed},
             )  # fmt: skip
-            app = error_reply(error)
+            app = error_reply_at(self.path, error)
         return app(scope, receive, send)
 
 
@@ -115,4 +115,4 @@ def _by_path(endpoints: Iterable[Endpoint]) -> dict[str, list[Endpoint]]:
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     shown = re.sub(r"[^!-~]", "?", scope["path"])[:120]
     error = ApiError(404, f"there is no route {scope['method'][:20]} {shown}", code="route_not_found")
-    await error_reply(error)(scope, receive, send)
+    await error_reply_at(scope["path"], error)(scope, receive, send)

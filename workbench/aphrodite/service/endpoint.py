@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aphrodite.service.access import Access, User
 from aphrodite.service.call import Call, ClientGone
 from aphrodite.service.engine_process import EngineFailure
+from aphrodite.service.error_replies import error_reply_at
 from aphrodite.service.errors import ApiError, from_problem, unavailable
 from aphrodite.service.once import once
-from aphrodite.service.replies import error_reply
 from aphrodite.service.service import Service
 
 logger = logging.getLogger("aphrodite.http")
@@ -90,12 +90,13 @@ async def _answer(endpoint: Endpoint, call: Call) -> Any:
     except ClientGone:
         return None
     except ApiError as error:
-        return error_reply(error)
+        return error_reply_at(endpoint.path, error)
     except EngineFailure as error:
-        return error_reply(from_problem(error.problem))
+        return error_reply_at(endpoint.path, from_problem(error.problem))
     except Exception:  # a route's outermost frame: our own mistake, told without its details
         logger.exception("%s %s failed (request %s)", endpoint.method, endpoint.path, call.request_id)
-        return error_reply(ApiError(500, "the server failed; its log says more", code="internal_error"))
+        error = ApiError(500, "the server failed; its log says more", code="internal_error")
+        return error_reply_at(endpoint.path, error)
 
 
 def check_access(access: Access, user: User) -> None:

@@ -15,6 +15,9 @@ from aphrodite.service.errors import ApiError, bad_request, unavailable
 from aphrodite.service.generation import EngineFailure, Observer
 from aphrodite.service.settings import ModelSettings
 
+#: Characters of a served name; Hugging Face ids have up to 96.
+MAX_NAME = 200
+
 
 class Models:
     """The engine processes by the names of their models."""
@@ -78,9 +81,11 @@ class Models:
         """Load one more model; cancelling the task ends it.
 
         Raises:
-            ApiError: 409 when a name is taken, 400 when the model is refused; nothing stays behind.
+            ApiError: 409 when a name is taken, 400 when a name or the model is refused; nothing stays behind.
         """
         settings = msgspec.structs.replace(settings, names=settings.all_names)  # a folder that goes keeps its name
+        for name in settings.names:
+            _check_name(name)
         taken = [name for name in settings.names if name in self.names()]
         if taken:
             raise ApiError(409, f"a model is already served as {taken[0]!r}; unload it first", code="name_taken")
@@ -162,3 +167,12 @@ class Models:
             for other in self
             if other is not engine and other.settings.engine.get("device", "auto") == device
         )
+
+
+def _check_name(name: str) -> None:
+    """A name stands in addresses, logs and on terminals."""
+    if not (0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
+        raise bad_request(
+            f"names: {ascii(name)[:80]} is not allowed: 1 to {MAX_NAME} printable characters, no blanks around them",
+            "names", "invalid_value",
+        )  # fmt: skip

@@ -16,8 +16,9 @@ from aphrodite.service.access.hosts import Addressed, Hosts, is_loopback
 from aphrodite.service.access.keys import KeyStoreError
 from aphrodite.service.access.user import ANONYMOUS, User
 from aphrodite.service.access.visits import follows_link, is_page
+from aphrodite.service.error_replies import error_reply_at
 from aphrodite.service.errors import ApiError, bad_request, unavailable
-from aphrodite.service.replies import Reply, error_reply
+from aphrodite.service.replies import Reply
 
 #: Clients that cannot do without a key are given one of these; they mean "none", where none is needed.
 NO_KEY = frozenset({b"none", b"empty", b"local", b"no-key", b"not-needed"})
@@ -73,7 +74,7 @@ class Gate:
                 return await _preflight(page, scope)(scope, receive, send)
             scope["user"] = self._user(scope, claims, addressed)
         except ApiError as error:
-            return await error_reply(error)(scope, receive, send)
+            return await error_reply_at(scope["path"], error)(scope, receive, send)
         await self._app(scope, receive, _with_origin(send, page) if page else send)
 
     def _addressed(self, scope: Scope, claims: _Claims) -> Addressed | None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import wraps
-from typing import Any
-
 import msgspec
 
-from aphrodite.service.call import Call
-from aphrodite.service.engine_process import EngineFailure
-from aphrodite.service.errors import ApiError, from_problem
-from aphrodite.service.replies import json_reply, named_event
+from aphrodite.service.errors import ApiError
+from aphrodite.service.replies import named_event
 
 _TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
@@ -44,21 +38,3 @@ def answer_of(error: ApiError) -> ErrorAnswer:
 def event_of(error: ApiError) -> bytes:
     """The error as an event."""
     return named_event("error", answer_of(error))
-
-
-def speaking_anthropic(handle: Callable[[Call], Awaitable[Any]]) -> Callable[[Call], Awaitable[Any]]:
-    """The handler, with its errors in this protocol's shape."""
-
-    @wraps(handle)
-    async def guarded(call: Call) -> Any:
-        try:
-            return await handle(call)
-        except EngineFailure as failure:
-            error = from_problem(failure.problem)
-        except ApiError as raised:
-            error = raised
-        reply = json_reply(answer_of(error), error.status)
-        reply.headers.update(error.headers)
-        return reply
-
-    return guarded

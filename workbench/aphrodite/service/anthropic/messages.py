@@ -18,7 +18,6 @@ from aphrodite.service.openai.conversation import Answer, Finish, Reply
 from aphrodite.service.replies import EventStream, json_reply, named_event
 
 
-@errors.speaking_anthropic
 async def create(call: Call) -> Any:
     request = await call.json(MessagesRequest)
     answer = await conversation.start(call, turn_of(request, sampling_of(request)))
@@ -32,7 +31,6 @@ async def create(call: Call) -> Any:
         raise
 
 
-@errors.speaking_anthropic
 async def count_tokens(call: Call) -> Any:
     turn = turn_of(await call.json(Conversation))
     prompt = await conversation.prompt_of(call, turn)

@@ -42,7 +42,7 @@ from aphrodite.service.openai.response_format import structured_outputs_of
 from aphrodite.service.openai.sampling import checked, given_fields, told
 from aphrodite.service.openai.shapes import ChoiceLogprobs, StreamOptions, Usage, content_logprob
 from aphrodite.service.openai.tools import ToolChoiceField, ToolDefinitions, choice_of, tools_of
-from aphrodite.service.openai.unsupported import UnsupportedFields, refuse_unsupported
+from aphrodite.service.openai.unsupported import UnsupportedFields, refuse_fields_of_chat
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 from aphrodite.service.template_arguments import template_arguments
 
@@ -93,7 +93,7 @@ async def create(call: Call) -> Any:
 
 
 def _turn(request: ChatRequest) -> Turn:
-    refuse_unsupported(request)
+    refuse_fields_of_chat(request)
     if request.stream and request.prompt_logprobs is not None:
         raise bad_request(
             "prompt_logprobs come with whole answers only, not in a stream", "prompt_logprobs", "invalid_value"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from aphrodite.service import boundary
 from aphrodite.service.call import Call
 from aphrodite.service.endpoint import Endpoint
-from aphrodite.service.openai.messages import template_messages
+from aphrodite.service.openai.conversation import prompt_of
 from aphrodite.service.openai.responses_history import earlier_items
 from aphrodite.service.openai.responses_items import checked_items
 from aphrodite.service.openai.responses_request import turn_of
 from aphrodite.service.openai.responses_shapes import InputFields
-from aphrodite.service.openai.tools import offered
 from aphrodite.service.replies import Reply, json_reply
 
 
@@ -29,16 +25,8 @@ async def count(call: Call) -> Reply:
     request = await call.json(InputFields)
     earlier = await earlier_items(call, request)
     turn = turn_of(request, [*earlier.items, *checked_items(request.input)], {})
-    engine, facts = call.service.models.ready(turn.model)
-    template: dict[str, Any] = {"add_generation_prompt": True, **turn.template}
-    if tools := offered(turn.tools, turn.tool_choice):
-        template["tools"] = [tool.as_template_has_it for tool in tools]
-    if turn.reasoning_effort is not None:
-        template["reasoning_effort"] = turn.reasoning_effort
-    messages = template_messages(turn.messages, facts.template_source)
-    asked = boundary.Tokenize(0, messages=messages, template=template)
-    found: boundary.TokenIds = await call.until_gone(engine.call(asked))
-    return json_reply(InputTokens(len(found.token_ids)))
+    prompt = await prompt_of(call, turn)
+    return json_reply(InputTokens(len(prompt.token_ids)))
 
 
 ENDPOINTS = (

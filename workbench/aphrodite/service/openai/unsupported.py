@@ -43,7 +43,7 @@ class UnsupportedFields(FormatFields, kw_only=True):
     moderation: Any = None
 
 
-def refuse_unsupported(request: UnsupportedFields) -> None:
+def refuse_fields_of_chat(request: UnsupportedFields) -> None:
     """Raises ApiError 400 for the first field that asks for something."""
     for name, harmless in _HARMLESS.items():
         value = getattr(request, name)
