@@ -7,6 +7,9 @@ import re
 from aphrodite.magics import commands
 
 _ASKED = re.compile(r"\s*(%{1,2})aphrodite(?:[ \t]+([\w-]+))?[ \t]*\?{1,2}\s*")
+_CELL_HELP = re.compile(r"\s*%%aphrodite[ \t]+(?:-h|--help)\s*")
+#: With a line below it: IPython refuses a cell magic that has none.
+_SHOWN = ["%%aphrodite --help\n", "\n"]
 
 
 def help_asked(lines: list[str]) -> list[str]:
@@ -14,12 +17,15 @@ def help_asked(lines: list[str]) -> list[str]:
 
     Text that merely ends in a question mark stays as it is.
     """
-    found = _ASKED.fullmatch("".join(lines))
+    text = "".join(lines)
+    if _CELL_HELP.fullmatch(text):
+        return _SHOWN
+    found = _ASKED.fullmatch(text)
     if found is None:
         return lines
     percent, name = found[1], found[2]
     if percent == "%%":
-        return lines if name else ["%%aphrodite --help\n"]
+        return lines if name else _SHOWN
     if name is None:
         return ["%aphrodite help\n"]
     return [f"%aphrodite {name} --help\n"] if name in commands.names() else lines
