@@ -24,12 +24,18 @@ async def app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
         return
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
+    if scope["path"] == "/as-many-headers":
+        headers += [
+            (b"x-request-id", b"req_" + b"0" * 24),
+            (b"openai-processing-ms", b"0"),
+            (b"x-process-time", b"0.1"),
+        ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
 
 
 if __name__ == "__main__":
     uvicorn.run(
-        app, host="127.0.0.1", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False,
-        log_level="warning", lifespan="off",
+        app, host="127.0.0.1", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log="--log" in sys.argv,
+        log_level="info", lifespan="off",
     )  # fmt: skip

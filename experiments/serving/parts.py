@@ -36,12 +36,20 @@ def null_service(ms_per_token: float) -> ServiceSettings:
 
 
 @contextlib.contextmanager
-def bare() -> Iterator[int]:
+def bare(*options: str) -> Iterator[int]:
     """The bare application; its port."""
+    with bare_process(*options) as (port, _):
+        yield port
+
+
+@contextlib.contextmanager
+def bare_process(*options: str) -> Iterator[tuple[int, int]]:
+    """The bare application; its port and process id."""
     with socket.socket() as probe:
         probe.bind((load.HOST, 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, str(HERE / "bare.py"), str(port)])
+    command = [sys.executable, str(HERE / "bare.py"), str(port), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
         while True:
@@ -51,7 +59,7 @@ def bare() -> Iterator[int]:
             if time.monotonic() > deadline:
                 raise TimeoutError("the bare application did not start")
             time.sleep(0.05)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait()
@@ -104,6 +112,36 @@ async def layers(rounds: int) -> dict[str, Any]:
             for name in ("http", "chat")
         },
     }
+
+
+async def cost(rounds: int) -> dict[str, Any]:
+    """Processor time a request in the serving process alone, which other work on the machine hardly touches.
+
+    `bare, logged` is the bare application with as many headers in its answer as ours and uvicorn's own access log.
+    """
+    found: dict[str, list[float]] = {}
+    with running(null_service(0)) as service, bare_process() as plain, bare_process("--log") as logged:
+        key = new_key(service)
+        ours = (service.connection.port, service.process.pid)
+        body = {"messages": STORY, "model": "null"}
+        contestants = {
+            "bare": (plain, load.request("/", body), REQUESTS),
+            "bare, logged": (logged, load.request("/as-many-headers", body), REQUESTS),
+            "GET /v1/models": (ours, load.request("/v1/models", None, key), REQUESTS),
+            "chat, 80 tokens": (ours, chat("null", key, stream=False), REQUESTS // 4),
+            "chat, 80 tokens streamed": (ours, chat("null", key, stream=True), REQUESTS // 4),
+        }
+        for _ in range(2 * rounds):
+            for name, ((port, pid), data, count) in contestants.items():
+                began = _processor_seconds(pid)
+                check_all(await load.closed_loop(port, lambda data=data: data, 16, count))
+                found.setdefault(name, []).append((_processor_seconds(pid) - began) / count * 1e6)
+    return {"microseconds": found}
+
+
+def _processor_seconds(pid: int) -> float:
+    """Of a process, to the nanosecond: its clock's id, as clock_getcpuclockid(3) makes it."""
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 async def streams(rounds: int) -> dict[str, Any]:

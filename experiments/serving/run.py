@@ -27,6 +27,7 @@ import tables  # noqa: E402
 RESULTS = HERE / "results"
 PARTS: dict[str, Callable[[int], Any]] = {
     "layers": parts.layers,
+    "cost": parts.cost,
     "streams": parts.streams,
     "serve": parts.serve,
     "offline": parts.offline,

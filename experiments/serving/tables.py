@@ -27,6 +27,8 @@ def tables(results: Path) -> str:
     blocks = [_table(("target", "asked", "measured", "reached"), rows)]
     if "layers" in found:
         blocks.append("### Layers (16 connections, closed loop)\n\n" + _layers(found["layers"]))
+    if "cost" in found:
+        blocks.append("### Processor time of the serving process\n\n" + _cost(found["cost"]))
     if "serve" in found:
         blocks.append("### Serve (32 tokens a request, streamed)\n\n" + _serve(found["serve"]))
     lines = sorted({_machine(part["measured_on"]) for part in found.values()})
@@ -69,6 +71,12 @@ def _layers(part: dict[str, Any]) -> str:
         for name, rates in part["requests_per_s"].items()
     ]
     return _table(("who", "requests/s", "of each round", "p99 ms"), rows)
+
+
+def _cost(part: dict[str, Any]) -> str:
+    medians = {name: statistics.median(values) for name, values in part["microseconds"].items()}
+    rows = [(name, f"{us:.1f}", f"{medians['bare'] / us:.2f}") for name, us in medians.items()]
+    return _table(("who", "us a request", "bare / this"), rows)
 
 
 def _serve(part: dict[str, Any]) -> str:

@@ -157,6 +157,25 @@ print("the end", file=sys.stderr)
     assert "\0" not in "".join(joined)
 
 
+def test_lines_that_are_written_together_keep_their_place_and_are_not_lost_at_the_end(tmp_path: Path) -> None:
+    program = """
+import asyncio
+logs.configure()
+async def main():
+    log = logs.current()
+    log.put(b'{"message": "first"}')
+    log.put(b'{"message": "second"}')
+    logging.warning("third")
+    log.put(b'{"message": "fourth"}')
+    await asyncio.sleep(0.2)
+    os.write(2, b'{"message": "fifth"}\\n')
+    log.put(b'{"message": "sixth"}')
+asyncio.run(main())
+"""
+    found = [json.loads(line)["message"] for line in written(tmp_path, program)]
+    assert found == ["first", "second", "third", "fourth", "fifth", "sixth"]
+
+
 def test_a_full_disk_costs_the_older_log_and_not_the_service(tmp_path: Path) -> None:
     (tmp_path / "service.log.1").mkdir()  # whoever copies onto it fails
     program = "logs.configure(max_bytes=5_000)\nfor n in range(500): logging.info('line %d', n)"
