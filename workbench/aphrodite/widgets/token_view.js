@@ -80,7 +80,9 @@ function popup() {
   made.hidden = true;
   if (made.showPopover) made.popover = "manual";
 
-  function place(anchor) {
+  let anchor = null;
+
+  function place() {
     const at = anchor.getClientRects()[0] ?? anchor.getBoundingClientRect();
     const size = made.getBoundingClientRect();
     const below = at.bottom + 4 + size.height < window.innerHeight;
@@ -90,11 +92,15 @@ function popup() {
 
   return {
     element: made,
-    show(token, anchor) {
+    show(token, at) {
+      anchor = at;
       made.replaceChildren(element("div", "about", about(token)), ...token.others.map(candidateRow));
       made.hidden = false;
-      if (made.popover) made.showPopover();
-      place(anchor);
+      if (made.popover && !made.matches(":popover-open")) made.showPopover();
+      place();
+    },
+    follow() {
+      if (!made.hidden) place();
     },
     hide() {
       if (made.popover && !made.hidden && made.isConnected) made.hidePopover();
@@ -200,7 +206,7 @@ function render({ model, el }) {
   text.addEventListener("focusout", () => shown.hide());
   text.addEventListener("click", (event) => tokenAt(event.target) && choose(tokenAt(event.target)));
   text.addEventListener("keydown", pressed);
-  window.addEventListener("scroll", shown.hide, true);
+  window.addEventListener("scroll", shown.follow, true);
 
   const changes = { "change:tokens": fill, "change:rest": fill, "change:shade": shade, "change:selected": select };
   for (const [name, react] of Object.entries(changes)) model.on(name, react);
@@ -208,7 +214,7 @@ function render({ model, el }) {
   shade();
   return () => {
     for (const [name, react] of Object.entries(changes)) model.off(name, react);
-    window.removeEventListener("scroll", shown.hide, true);
+    window.removeEventListener("scroll", shown.follow, true);
     shown.hide();
   };
 }
