@@ -11,8 +11,8 @@ from aphrodite.display.generation import Generation
 
 #: Seconds between two updates of a streaming output: more than 20 a second nobody sees.
 _PAUSE = 0.05
-#: Showing may take this share of the time, however long the text gets.
-_SHARE = 0.05
+#: Showing may take this share of a processor, however long the text gets.
+_SHARE = 0.1
 
 
 class Screen(Protocol):
@@ -41,12 +41,12 @@ class LiveScreen:
         self._handle: DisplayHandle | None = None
 
     def update(self, generation: Generation) -> None:
-        started = time.perf_counter()
+        started = time.thread_time()
         if self._handle is None:
             self._handle = display(generation, display_id=True)
         else:
             self._handle.update(generation)
-        self.pause = max(_PAUSE, (time.perf_counter() - started) / _SHARE)
+        self.pause = max(_PAUSE, (time.thread_time() - started) / _SHARE)
 
     def finish(self, generation: Generation) -> None:
         self.update(generation)
