@@ -1,4 +1,4 @@
-"""What the notebook may cost beside the engine. Best of several: the bound is the product's, the noise the machine's."""
+"""What the notebook may cost beside the engine; best of several, for the noise is the machine's."""
 
 from __future__ import annotations
 
