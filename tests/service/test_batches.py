@@ -55,6 +55,9 @@ def test_a_batch_of_chats_in_openai_s_own_client(sdk: openai.OpenAI) -> None:
     assert (batch.object, batch.endpoint, batch.completion_window) == ("batch", CHAT, "24h")
     done = ended(sdk, batch)
     assert done.status == "completed" and done.model == "demo"
+    answers = [result["response"]["body"]["usage"] for result in results(sdk, done.output_file_id)]
+    assert done.usage is not None and done.usage.total_tokens == sum(usage["total_tokens"] for usage in answers) > 400
+    assert done.usage.input_tokens == sum(usage["prompt_tokens"] for usage in answers)
     assert done.request_counts is not None and done.request_counts.to_dict() == {
         "total": 40,
         "completed": 40,

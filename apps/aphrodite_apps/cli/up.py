@@ -43,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hung-seconds", type=float, default=30.0, metavar="S",
                         help="an engine that says nothing for so long, or is in one step for so much longer than its "
                         "tokens explain, is started again (default: 30)")  # fmt: skip
+    parser.add_argument("--keep-days", type=float, default=90.0, metavar="D",
+                        help="delete stored responses, conversations, batches and files after so long; 0 keeps them "
+                        "(default: 90)")  # fmt: skip
     parser.add_argument("--log-prompts", action="store_true", help="write prompts and answers to the log")
     parser.add_argument("--foreground", action="store_true", help="serve in this process until it is told to end")
     add_served_model_flags(parser)
@@ -50,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from aphrodite.service import daemon
-    from aphrodite.service.settings import ServiceSettings
+    from aphrodite.service.settings import ServiceSettings, StorageSettings
 
     if not 0 <= arguments.port <= 65535:
         raise UsageError(f"--port {arguments.port}: a number from 0 (the system's choice) to 65535")
@@ -66,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         insecure_http=arguments.insecure_http,
         drain_seconds=arguments.drain_seconds,
         hung_seconds=arguments.hung_seconds,
+        storage=StorageSettings(keep_days=arguments.keep_days),
         log_prompts=arguments.log_prompts,
     )
     if arguments.foreground:

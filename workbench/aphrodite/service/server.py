@@ -25,6 +25,7 @@ from aphrodite.service.access.keys import KeyStoreError
 from aphrodite.service.access.metering import metered, told
 from aphrodite.service.edge import Edge
 from aphrodite.service.errors import ApiError
+from aphrodite.service.housekeeping import keep_house
 from aphrodite.service.http_protocol import EdgeProtocol
 from aphrodite.service.listener import listen
 from aphrodite.service.metrics import Metrics
@@ -59,7 +60,7 @@ def run(settings: ServiceSettings, listener: socket.socket | None = None) -> int
 async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
     port = listener.getsockname()[1]
     metrics = Metrics()
-    storage = Storage(runtime.data_directory())
+    storage = Storage(runtime.data_directory(), settings.storage)
     admin_key = secrets.token_urlsafe(32)
     accounts = Accounts(exposure.key_store(), admin_key)
     door = Door(accounts, settings.queue_limit)
@@ -76,6 +77,7 @@ async def _serve(settings: ServiceSettings, listener: socket.socket) -> int:
     ending = Ending()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watches = [asyncio.create_task(accounts.follow()), asyncio.create_task(edge.watch())]
+    watches.append(asyncio.create_task(keep_house(storage)))
     runtime.write_connection(connection)
     logger.info("listening on %s", connection.url)
     loading = asyncio.create_task(_load(service, batches))

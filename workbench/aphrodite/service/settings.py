@@ -55,6 +55,21 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive_seconds: int = 75
 
 
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How much each tenant may keep on the service's disk, and for how long.
+
+    Attributes:
+        keep_days: responses, conversations, batches and files are deleted so long after they were made (a conversation:
+            after what was last said in it); 0 keeps them until somebody deletes them.
+        max_items: of responses, of messages in conversations, of files, and of batches.
+        max_bytes: of all of them together.
+    """
+
+    keep_days: float = 90.0
+    max_items: int = 100_000
+    max_bytes: int = 20 * 2**30
+
+
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `aphrodite up` hands to the service.
 
@@ -74,6 +89,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         insecure_http: other machines may call without TLS.
         playground: the page at `/`, where it is installed; its process starts with the first visit.
         edge: bounds of a connection.
+        storage: bounds of what is stored.
         worker_command: another engine process, for tests and benchmarks.
     """
 
@@ -94,6 +110,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     insecure_http: bool = False
     playground: bool = True
     edge: EdgeSettings = EdgeSettings()
+    storage: StorageSettings = StorageSettings()
     worker_command: tuple[str, ...] = ()
 
 

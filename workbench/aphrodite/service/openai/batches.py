@@ -12,6 +12,8 @@ from aphrodite.service.errors import ApiError, bad_request
 from aphrodite.service.openai.batches_runner import URLS
 from aphrodite.service.openai.metadata import checked_metadata
 from aphrodite.service.openai.pages import Page, PageQuery, not_found, page_reply, page_request
+from aphrodite.service.openai.responses_shapes import ResponseUsage, response_usage
+from aphrodite.service.openai.shapes import usage
 from aphrodite.service.replies import Reply, json_reply
 from aphrodite.service.storage.batches import (
     MAX_UNFINISHED,
@@ -68,6 +70,7 @@ class Batch(msgspec.Struct, kw_only=True):
     cancelling_at: int | None
     cancelled_at: int | None
     request_counts: RequestCounts
+    usage: ResponseUsage
     metadata: dict[str, str] | None
 
 
@@ -156,6 +159,9 @@ def batch_object(stored: StoredBatch) -> Batch:
         cancelling_at=times.get("cancelling_at"),
         cancelled_at=times.get("cancelled_at"),
         request_counts=RequestCounts(stored.total, stored.completed, stored.failed),
+        usage=response_usage(
+            usage(stored.input_tokens, stored.output_tokens, stored.cached_tokens, stored.reasoning_tokens)
+        ),
         metadata=details.metadata,
     )
 

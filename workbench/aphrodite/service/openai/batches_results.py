@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from aphrodite.service import wire
 from aphrodite.service.errors import ApiError
-from aphrodite.service.storage.batch_lines import BatchLines, Result
+from aphrodite.service.storage.batch_lines import BatchLines, Result, Tokens
 from aphrodite.service.storage.files import Files, on_disk
 
 
@@ -43,7 +43,43 @@ def new_request_id() -> str:
 def answered(number: int, custom_id: str | None, response: LineResponse) -> Result:
     """A line that was asked; an answer that is an error goes to the error file."""
     line = LineResult(response.request_id, custom_id, response)
-    return Result(number, response.status_code < 400, wire.encode(line) + b"\n")
+    succeeded = response.status_code < 400
+    return Result(number, succeeded, wire.encode(line) + b"\n", _tokens(response.body) if succeeded else Tokens())
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: int = 0
+
+
+class _Reasoning(msgspec.Struct):
+    reasoning_tokens: int = 0
+
+
+class _Usage(msgspec.Struct):
+    """As chat and completions write it, and as responses do; embeddings have no output."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Cached | None = None
+    completion_tokens_details: _Reasoning | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_tokens_details: _Cached | None = None
+    output_tokens_details: _Reasoning | None = None
+
+
+class _Answer(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+def _tokens(body: Raw) -> Tokens:
+    usage = msgspec.json.decode(body, type=_Answer).usage or _Usage()
+    cached = usage.prompt_tokens_details or usage.input_tokens_details or _Cached()
+    reasoning = usage.completion_tokens_details or usage.output_tokens_details or _Reasoning()
+    return Tokens(
+        usage.prompt_tokens or usage.input_tokens, cached.cached_tokens,
+        usage.completion_tokens or usage.output_tokens, reasoning.reasoning_tokens,
+    )  # fmt: skip
 
 
 def refused(number: int, custom_id: str | None, code: str, message: str) -> Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -81,7 +80,9 @@ class BatchRun:
         if self._is_cancelled:
             self._work.cancel()
         try:
-            done, _ = await asyncio.wait({self._work}, timeout=max(0.0, self.batch.expires - time.time()))
+            done, _ = await asyncio.wait(
+                {self._work}, timeout=max(0.0, self.batch.expires - self._storage.batches.clock())
+            )
             self._is_expired = not done
         finally:
             self._work.cancel()

@@ -68,14 +68,10 @@ class BatchRunner:
 
     async def _look_again_and_again(self) -> None:
         changed = self._service.storage.batches.changed
-        swept = False
         while True:
             changed.clear()
             try:
                 await self._look()
-                if not swept:
-                    await self._service.storage.files.sweep()
-                    swept = True
             except ApiError as error:  # the storage has written down why; the next look may find it well again
                 logger.warning("batches wait: %s", error)
             except Exception:  # the outermost frame of this loop, which must not end before the service does

@@ -41,6 +41,8 @@ from aphrodite_engine.params import SamplingParams
 async def create(call: Call) -> Any:
     request = await call.json(ResponseRequest)
     check_settings(request)
+    if request.store is not False:
+        await call.service.storage.responses.check_room(call.user.tenant)
     earlier = await earlier_items(call, request)
     asked = Asked(checked_items(request.input), request.previous_response_id, earlier.conversation)
     turn = turn_of(request, [*earlier.items, *asked.input], sampling_of(request))

@@ -27,12 +27,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """What an answer took, as its usage says: `cached` are of `input`, `reasoning` of `output`."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True)
 class Result:
     """What a line came to: one line of the output file, or of the error file."""
 
     number: int
     succeeded: bool
     text: bytes
+    tokens: Tokens = Tokens()
 
 
 class BatchLines:
@@ -107,7 +118,9 @@ class BatchLines:
         await self.forget(batch)
         await self._database.write(
             lambda connection: connection.execute(
-                "UPDATE batches SET total = 0, completed = 0, failed = 0 WHERE id = ?", (batch,)
+                "UPDATE batches SET total = 0, completed = 0, failed = 0, input_tokens = 0, cached_tokens = 0, "
+                "output_tokens = 0, reasoning_tokens = 0 WHERE id = ?",
+                (batch,),
             )
         )
 
@@ -123,13 +136,16 @@ def _add(connection: sqlite3.Connection, batch: str, line: Line) -> bool:
 
 
 def _put(connection: sqlite3.Connection, batch: str, results: Sequence[Result]) -> None:
-    counts = {True: 0, False: 0}
     for result in results:
-        counts[result.succeeded] += connection.execute(
+        new = connection.execute(
             "UPDATE batch_lines SET succeeded = ?, result = ? WHERE batch = ? AND line = ? AND succeeded IS NULL",
             (result.succeeded, result.text, batch, result.number),
         ).rowcount
-    connection.execute(
-        "UPDATE batches SET completed = completed + ?, failed = failed + ? WHERE id = ?",
-        (counts[True], counts[False], batch),
-    )
+        if new:
+            took = result.tokens
+            connection.execute(
+                "UPDATE batches SET completed = completed + ?, failed = failed + ?, input_tokens = input_tokens + ?, "
+                "cached_tokens = cached_tokens + ?, output_tokens = output_tokens + ?, "
+                "reasoning_tokens = reasoning_tokens + ? WHERE id = ?",
+                (result.succeeded, not result.succeeded, took.input, took.cached, took.output, took.reasoning, batch),
+            )

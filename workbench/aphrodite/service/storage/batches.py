@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 from aphrodite.service.access import User
 from aphrodite.service.storage.database import Database
 from aphrodite.service.storage.pages import PageRequest, Rows, page_of
+from aphrodite.service.storage.quota import Quota
 
 #: The states of a batch that somebody still has to work on.
 UNFINISHED = ("validating", "in_progress", "cancelling", "finalizing")
@@ -55,6 +56,7 @@ class StoredBatch:
     Attributes:
         owner: the instance that runs it.
         user: name of the key that asked.
+        input_tokens, cached_tokens, output_tokens, reasoning_tokens: of the answers so far.
     """
 
     id: str
@@ -69,6 +71,10 @@ class StoredBatch:
     total: int
     completed: int
     failed: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
     details: BatchDetails
 
 
@@ -85,11 +91,12 @@ class Batches:
     """What callers ask for wants a tenant, and another tenant's batch does not exist; what the runner does, does not.
 
     Attributes:
+        clock: Unix time.
         changed: set when there is something new for the runner.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, quota: Quota, clock: Callable[[], float]) -> None:
+        self._database, self._quota, self.clock = database, quota, clock
         self.changed = asyncio.Event()
 
     async def create(
@@ -99,15 +106,17 @@ class Batches:
 
         Raises:
             TooManyBatches: see MAX_UNFINISHED.
+            ApiError: 403 the tenant keeps enough.
         """
-        now = int(time.time())
+        now = int(self.clock())
         batch_id = "batch_" + secrets.token_hex(12)
 
         def work(connection: sqlite3.Connection) -> StoredBatch:
             made = StoredBatch(
                 batch_id, user.tenant, self._database.instance.id, "validating", user.name, endpoint,
-                input_file, now, now + seconds, 0, 0, 0, BatchDetails(metadata),
+                input_file, now, now + seconds, 0, 0, 0, 0, 0, 0, 0, BatchDetails(metadata),
             )  # fmt: skip
+            self._quota.check(connection, user.tenant, "batches", 1, 0)
             _insert(connection, made)
             return made
 
@@ -133,7 +142,7 @@ class Batches:
             found = _find(connection, batch_id)
             if found is None or found.tenant != tenant or found.status not in ("validating", "in_progress"):
                 return found if found is not None and found.tenant == tenant else None
-            return _save(connection, at(found, "cancelling"))
+            return _save(connection, at(found, "cancelling", self.clock()))
 
         found = await self._database.write(work)
         self.changed.set()
@@ -185,18 +194,18 @@ class Batches:
 
         def work(connection: sqlite3.Connection) -> StoredBatch:
             stored = _find(connection, batch.id)
-            assert stored is not None, "batches are never deleted"
+            assert stored is not None, "an unfinished batch is never deleted"
             if stored.status == "cancelling" and batch.status != "cancelling":
                 return stored
             news = replace(stored, details=msgspec.structs.replace(batch.details, times=stored.details.times))
-            return _save(connection, at(news, status))
+            return _save(connection, at(news, status, self.clock()))
 
         return await self._database.write(work)
 
 
-def at(batch: StoredBatch, status: str) -> StoredBatch:
+def at(batch: StoredBatch, status: str, now: float) -> StoredBatch:
     """The batch in a state that it reaches now."""
-    times = {**batch.details.times, f"{status}_at": int(time.time())}
+    times = {**batch.details.times, f"{status}_at": int(now)}
     return replace(batch, status=status, details=msgspec.structs.replace(batch.details, times=times))
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ import msgspec
 
 from aphrodite.service.storage.database import Database
 from aphrodite.service.storage.pages import PageRequest, Rows, page_of
+from aphrodite.service.storage.quota import Quota
 
 Message = Mapping[str, Any]
 
@@ -37,11 +37,13 @@ class ConversationStore(Protocol):
 class SqliteConversations:
     """ConversationStore in the service's own file."""
 
-    def __init__(self, database: Database, tenant: str) -> None:
-        self._database, self._tenant = database, tenant
+    def __init__(self, database: Database, tenant: str, quota: Quota, clock: Callable[[], float]) -> None:
+        self._database, self._tenant, self._messages = database, tenant, _Messages(quota, clock)
 
     async def store_conversation(self, session_id: str, messages: Sequence[Message]) -> None:
-        await self._database.write(lambda connection: append(connection, self._tenant, session_id, messages))
+        await self._database.write(
+            lambda connection: self._messages.append(connection, self._tenant, session_id, messages)
+        )
 
     async def retrieve_context(self, session_id: str, limit: int = 10) -> list[dict[str, Any]]:
         if limit < 0:
@@ -55,15 +57,28 @@ class SqliteConversations:
         return [msgspec.json.decode(body) for (body,) in reversed(rows)]
 
 
-def append(connection: sqlite3.Connection, tenant: str, session: str, messages: Sequence[Message]) -> None:
-    """Inside a transaction: messages at the end of a session; a message's own id counts, or it gets one."""
-    connection.executemany(
-        "INSERT INTO messages (tenant, session, id, body) VALUES (?, ?, ?, ?)",
-        [
-            (tenant, session, message.get("id") or "msg_" + secrets.token_hex(12), msgspec.json.encode(message))
-            for message in messages
-        ],
-    )
+@dataclass(frozen=True)
+class _Messages:
+    """What is said, by session."""
+
+    quota: Quota
+    clock: Callable[[], float]
+
+    def append(self, connection: sqlite3.Connection, tenant: str, session: str, messages: Sequence[Message]) -> None:
+        """Inside a transaction: messages at the end of a session; a message's own id counts, or it gets one.
+
+        Raises:
+            ApiError: 403 the tenant keeps enough.
+        """
+        bodies, now = [msgspec.json.encode(message) for message in messages], int(self.clock())
+        self.quota.check(connection, tenant, "messages", len(bodies), sum(map(len, bodies)))
+        connection.executemany(
+            "INSERT INTO messages (tenant, session, id, body, created) VALUES (?, ?, ?, ?, ?)",
+            [
+                (tenant, session, message.get("id") or "msg_" + secrets.token_hex(12), body, now)
+                for message, body in zip(messages, bodies, strict=True)
+            ],
+        )
 
 
 @dataclass(frozen=True)
@@ -78,18 +93,18 @@ class StoredConversation:
 class Conversations:
     """Every method wants a tenant, and another tenant's conversation does not exist."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, quota: Quota, clock: Callable[[], float]) -> None:
+        self._database, self._clock, self._messages = database, clock, _Messages(quota, clock)
 
     async def create(self, tenant: str, metadata: dict[str, str], items: Sequence[Message]) -> StoredConversation:
-        made = StoredConversation("conv_" + secrets.token_hex(12), int(time.time()), metadata)
+        made = StoredConversation("conv_" + secrets.token_hex(12), int(self._clock()), metadata)
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "INSERT INTO conversations (tenant, id, created, metadata) VALUES (?, ?, ?, ?)",
                 (tenant, made.id, made.created, msgspec.json.encode(metadata)),
             )
-            append(connection, tenant, made.id, items)
+            self._messages.append(connection, tenant, made.id, items)
 
         await self._database.write(work)
         return made
@@ -125,7 +140,7 @@ class Conversations:
         def work(connection: sqlite3.Connection) -> bool:
             if _find(connection, tenant, conversation_id) is None:
                 return False
-            append(connection, tenant, conversation_id, items)
+            self._messages.append(connection, tenant, conversation_id, items)
             return True
 
         return await self._database.write(work)

@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeVar
 from aphrodite.service.storage.database import Database
 from aphrodite.service.storage.faults import storage_error
 from aphrodite.service.storage.pages import PageRequest, Rows, page_of
+from aphrodite.service.storage.quota import Quota
 
 T = TypeVar("T")
 
@@ -37,8 +38,8 @@ class StoredFile:
 class Files:
     """Every method wants a tenant, and another tenant's file does not exist."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
-        self._database, self._folder = database, folder
+    def __init__(self, database: Database, folder: Path, quota: Quota, clock: Callable[[], float]) -> None:
+        self._database, self._folder, self._quota, self._clock = database, folder, quota, clock
 
     async def begin(self) -> Incoming:
         """A new file, to be written piece by piece.
@@ -51,13 +52,24 @@ class Files:
     async def keep(
         self, tenant: str, incoming: Incoming, filename: str, purpose: str, file_id: str | None = None
     ) -> StoredFile:
-        """Finish what was written: on the disk first, then in the table. With the id of a file that is already there,
-        this one takes its place."""
-        file_id = file_id or new_id()
-        stored = StoredFile(file_id, int(time.time()), filename, purpose, incoming.size)
-        await on_disk(lambda: incoming.finish(self._path(file_id)))
+        """Finish what was written: on the disk first, then in the table.
+
+        Args:
+            file_id: of a file of the service's own making, which counts but is never too much; one that is already
+                there is replaced.
+
+        Raises:
+            ApiError: 403 the tenant keeps enough, 507.
+        """
+        if file_id is None:
+            await self._database.read(lambda connection: self._check(connection, tenant, incoming.size))
+        stored = StoredFile(file_id or new_id(), int(self._clock()), filename, purpose, incoming.size)
+        await on_disk(lambda: incoming.finish(self._path(stored.id)))
         await self._database.write(lambda connection: _insert(connection, tenant, stored))
         return stored
+
+    def _check(self, connection: sqlite3.Connection, tenant: str, num_bytes: int) -> None:
+        self._quota.check(connection, tenant, "files", 1, num_bytes)
 
     async def get(self, tenant: str, file_id: str) -> StoredFile | None:
         return await self._database.read(lambda connection: find(connection, tenant, file_id))
@@ -164,6 +176,7 @@ def find(connection: sqlite3.Connection, tenant: str, file_id: str) -> StoredFil
 
 def _insert(connection: sqlite3.Connection, tenant: str, stored: StoredFile) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO files (tenant, id, created, filename, purpose, bytes) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO files (tenant, id, created, filename, purpose, bytes) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (tenant, id) DO UPDATE SET created = excluded.created, bytes = excluded.bytes",
         (tenant, stored.id, stored.created, stored.filename, stored.purpose, stored.bytes),
     )

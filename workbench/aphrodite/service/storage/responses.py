@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from aphrodite.service.storage.database import Database
+from aphrodite.service.storage.quota import Quota
 
 #: The states of a response that somebody still works on.
 UNFINISHED = ("queued", "in_progress")
@@ -55,8 +57,16 @@ class MissingLink(Exception):
 class Responses:
     """Every method wants a tenant, and another tenant's response does not exist."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, quota: Quota, clock: Callable[[], float]) -> None:
+        self._database, self._quota, self._clock = database, quota, clock
+
+    async def check_room(self, tenant: str) -> None:
+        """Whether one more may be stored: to be asked before it is made, since then it is stored in any case.
+
+        Raises:
+            ApiError: 403 the tenant keeps enough.
+        """
+        await self._database.read(lambda connection: self._quota.check(connection, tenant, "responses", 1, 0))
 
     async def put(self, tenant: str, response: StoredResponse) -> None:
         """Store a response, or its news: one that was cancelled meanwhile stays so."""
@@ -112,12 +122,14 @@ class Responses:
 
     def _put(self, connection: sqlite3.Connection, tenant: str, response: StoredResponse) -> None:
         connection.execute(
-            "INSERT INTO responses (tenant, id, previous, owner, status, body, input) VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO responses (tenant, id, previous, owner, status, body, input, created) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (tenant, id) DO UPDATE SET status = excluded.status, body = excluded.body "
             "WHERE status IN (?, ?)",
             (
                 tenant, response.id, response.previous, self._database.instance.id, response.status,
-                msgspec.json.encode(response.body), msgspec.json.encode(response.input), *UNFINISHED,
+                msgspec.json.encode(response.body), msgspec.json.encode(response.input), int(self._clock()),
+                *UNFINISHED,
             ),
         )  # fmt: skip
 

@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
+
+def _counted(table: str, size: str) -> tuple[str, ...]:
+    """Triggers that keep `holdings` true whatever changes the table; `size` says `row.` where a row stands."""
+    new, old = size.replace("row.", "new."), size.replace("row.", "old.")
+    holding = f"tenant = {{}}.tenant AND kind = '{table}'"
+    return (
+        f"""CREATE TRIGGER {table}_come AFTER INSERT ON {table} BEGIN
+            INSERT INTO holdings (tenant, kind, items, bytes) VALUES (new.tenant, '{table}', 1, {new})
+            ON CONFLICT (tenant, kind) DO UPDATE SET items = items + 1, bytes = bytes + excluded.bytes;
+        END""",
+        f"""CREATE TRIGGER {table}_change AFTER UPDATE ON {table} BEGIN
+            UPDATE holdings SET bytes = bytes + {new} - {old} WHERE {holding.format("new")};
+        END""",
+        f"""CREATE TRIGGER {table}_go AFTER DELETE ON {table} BEGIN
+            UPDATE holdings SET items = items - 1, bytes = bytes - {old} WHERE {holding.format("old")};
+        END""",
+        f"""INSERT INTO holdings (tenant, kind, items, bytes)
+            SELECT tenant, '{table}', count(*), sum({size.replace("row.", "")}) FROM {table} GROUP BY tenant""",
+    )
+
+
+_NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
+
 #: Never edited once released: a change is one more step.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -73,5 +96,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE UNIQUE INDEX batch_custom_ids ON batch_lines (batch, custom_id)",
         "CREATE INDEX batch_lines_to_do ON batch_lines (batch, line) WHERE succeeded IS NULL",
+    ),
+    (
+        "ALTER TABLE responses ADD COLUMN created INTEGER NOT NULL DEFAULT 0",
+        f"UPDATE responses SET created = {_NOW}",  # what was there before is as old as this step
+        "CREATE INDEX responses_by_age ON responses (created)",
+        "ALTER TABLE messages ADD COLUMN created INTEGER NOT NULL DEFAULT 0",
+        f"UPDATE messages SET created = {_NOW}",
+        "CREATE INDEX messages_by_age ON messages (tenant, session, created)",
+        "ALTER TABLE batches ADD COLUMN input_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE batches ADD COLUMN cached_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE batches ADD COLUMN output_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE batches ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0",
+        """CREATE TABLE holdings (  -- how much each tenant keeps
+            tenant TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            items INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            PRIMARY KEY (tenant, kind)
+        ) WITHOUT ROWID""",
+        *_counted("responses", "(length(row.body) + length(row.input))"),
+        *_counted("messages", "length(row.body)"),
+        *_counted("files", "row.bytes"),
+        *_counted("batches", "length(row.details)"),
     ),
 )
