@@ -18,7 +18,14 @@ from tests.service.running import Running, running, wait_for
 
 def page_processes(service: Running) -> list[int]:
     """Of this service."""
-    return [pid for pid in children(service.process.pid) if "aphrodite_apps.dashboard" in psutil.Process(pid).cmdline()]
+    return [pid for pid in children(service.process.pid) if _is_page(pid)]
+
+
+def _is_page(pid: int) -> bool:
+    try:
+        return "aphrodite_apps.dashboard" in psutil.Process(pid).cmdline()
+    except psutil.Error:  # it has ended in between
+        return False
 
 
 @pytest.mark.slow
