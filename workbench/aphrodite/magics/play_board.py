@@ -39,9 +39,9 @@ class PlayBoard:
         self.generation: Generation | None = None
         self._running: Future[None] | None = None
         self._turn = 0
-        wide = widgets.Layout(width="44em")
+        wide, narrow = widgets.Layout(width="44em"), widgets.Layout(width="10em")
         self.prompt = widgets.Textarea(value=prompt, placeholder="Write a prompt", rows=4, layout=wide)
-        self.is_chat = widgets.Checkbox(value=True, description="as a chat", indent=False)
+        self.is_chat = widgets.Checkbox(value=True, description="as a chat", indent=False, layout=narrow)
         self.preset = widgets.Dropdown(options=self._presets.names(), value="neutral", description="preset")
         neutral = SamplingParams()
         self.controls = {name: control(name, getattr(neutral, name)) for name in _FIELDS}
