@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hung-seconds", type=float, default=30.0, metavar="S",
                         help="an engine that says nothing for so long, or is in one step for so much longer than its "
                         "tokens explain, is started again (default: 30)")  # fmt: skip
-    parser.add_argument("--keep-days", type=float, default=90.0, metavar="D",
+    parser.add_argument("--keep-days", type=float, default=0.0, metavar="D",
                         help="delete stored responses, conversations, batches and files after so long; 0 keeps them "
-                        "(default: 90)")  # fmt: skip
+                        "(default: 0)")  # fmt: skip
     parser.add_argument("--log-prompts", action="store_true", help="write prompts and answers to the log")
     parser.add_argument("--foreground", action="store_true", help="serve in this process until it is told to end")
     add_served_model_flags(parser)

@@ -65,7 +65,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_bytes: of all of them together.
     """
 
-    keep_days: float = 90.0
+    keep_days: float = 0.0
     max_items: int = 100_000
     max_bytes: int = 20 * 2**30
 

@@ -98,7 +98,8 @@ async def _check(call: Call, request: BatchRequest) -> None:
         raise bad_request(f"completion_window={shown} is not allowed: {_WINDOW}", "completion_window", "invalid_value")
     if request.output_expires_after is not None:
         raise bad_request(
-            "output_expires_after is not supported: files stay until they are deleted", "output_expires_after"
+            "output_expires_after is not supported: --keep-days of the service says how long files stay",
+            "output_expires_after",
         )
     stored = await call.service.storage.files.get(call.user.tenant, request.input_file_id)
     if stored is None:

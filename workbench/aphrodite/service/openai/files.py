@@ -76,7 +76,9 @@ def _checked(upload: Upload) -> tuple[str, str]:
         raise bad_request("purpose is missing", "purpose", "missing_required_parameter")
     for name in upload.fields:
         if name.startswith("expires_after"):
-            raise bad_request("expires_after is not supported: files stay until they are deleted", "expires_after")
+            raise bad_request(
+                "expires_after is not supported: --keep-days of the service says how long files stay", "expires_after"
+            )
     purpose = upload.fields["purpose"]
     if purpose not in PURPOSES:
         allowed = ", ".join(PURPOSES)
