@@ -92,7 +92,7 @@ def test_both_clients_have_the_same_calls() -> None:
     def calls(kind: type) -> set[str]:
         return {name for name in dir(kind) if not name.startswith("_")}
 
-    assert calls(Client) - calls(AsyncClient) - {"model"} == {"agenerate", "achat", "astream", "aembed"}
+    assert calls(Client) - calls(AsyncClient) - {"model"} == {"agenerate", "achat", "astream", "aembed", "start"}
     assert calls(AsyncClient) <= calls(Client)
     assert "Complete one prompt or many" in (inspect.getdoc(Client.generate) or "")
 
@@ -147,3 +147,11 @@ def test_the_import_brings_no_torch_and_no_server(code: str) -> None:
     heavy = "{'torch', 'transformers', 'starlette', 'uvicorn', 'tqdm', 'jinja2', 'pandas'}"
     check = f"import sys; {code}; assert not (found := {heavy} & sys.modules.keys()), found"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_work_that_is_begun_goes_on_beside_and_can_be_cancelled(client: Client) -> None:
+    begun = client.start(lambda remote: remote.generate("Once upon a time", seed=1, max_tokens=5))
+    waited = client.generate("Once upon a time", seed=1, max_tokens=5)
+    assert begun.result(30)[0].token_ids == waited[0].token_ids
+    endless = client.start(lambda remote: remote.generate("Once", max_tokens=None, ignore_eos=True))
+    assert endless.cancel() and endless.cancelled()
