@@ -14,6 +14,7 @@ from aphrodite_engine.errors import ContextOverflowError, ParameterError
 from aphrodite_engine.params import MAX_SEED, Pooling, SamplingParams
 from aphrodite_engine.prompts import Prompt
 from aphrodite_engine.request import Request
+from aphrodite_engine.sampling.words import Words
 from aphrodite_engine.tokenizer import Tokenizer
 
 Params = SamplingParams | Sequence[SamplingParams] | None
@@ -39,6 +40,10 @@ class Admission:
     seed: int | None
     grammars: Grammars
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _words: Words = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._words = Words(self.tokenizer, self.vocab_size)
 
     def admit(
         self,
@@ -76,6 +81,8 @@ class Admission:
             cache_salt=cache_salt,
             pooling=pooling,
             grammar=self.grammars.compiled(params.structured_outputs) if params.structured_outputs else None,
+            bad_words=self._words.bad_words(params),
+            breakers=self._words.breakers(params),
         )
 
     def token_ids(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:

@@ -12,14 +12,25 @@ import torch
 from aphrodite_engine.constraints.stop import StopStrings
 from aphrodite_engine.errors import ModelError, ParameterError
 from aphrodite_engine.kv_cache import root_hash
-from aphrodite_engine.outputs import FinishReason, Logprob, PositionLogprobs, Timing, TokenEvent
+from aphrodite_engine.outputs import (
+    FinishReason,
+    Logprob,
+    PositionLogprobs,
+    PositionTrace,
+    StageCandidate,
+    Timing,
+    TokenEvent,
+    TraceStage,
+)
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request, Sequence
 from aphrodite_engine.runner import ChunkResult, Runner
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.logprobs import TopLogprobs
 from aphrodite_engine.sampling.pipeline import Drawn
-from aphrodite_engine.sampling.steps import uses_history
+from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
+from aphrodite_engine.sampling.suffixes import SuffixMatches
+from aphrodite_engine.sampling.trace import Stage
 from aphrodite_engine.scheduler import Scheduler
 from aphrodite_engine.tokenizer import Detokenizer, Tokenizer, incremental_detokenizer
 from aphrodite_kernels.sample import NOTHING
@@ -136,9 +147,8 @@ class Engine:
         root = root_hash(self.model_key, request.cache_salt)
         count = 1 if request.pooling else request.params.n
         sequences = [Sequence(request, index, root) for index in range(count)]
-        if uses_history(request.params):
-            for sequence in sequences:
-                sequence.history = TokenHistory(self.vocab_size, request.prompt_token_ids, (), self.runner.device)
+        for sequence in sequences:
+            self._begin_memory(sequence)
         if request.grammar is not None:
             for sequence in sequences:
                 sequence.grammar = request.grammar.start()
@@ -147,6 +157,14 @@ class Engine:
         self._texts |= texts
         for sequence in sequences:
             self.scheduler.add(sequence)
+
+    def _begin_memory(self, sequence: Sequence) -> None:
+        """What the sampler will ask about the sequence's tokens."""
+        request = sequence.request
+        if uses_history(request.params):
+            sequence.history = TokenHistory(self.vocab_size, request.prompt_token_ids, (), self.runner.device)
+        if uses_suffixes(request.params):
+            sequence.suffixes = SuffixMatches(request.prompt_token_ids)
 
     def abort(self, request_id: str) -> list[TokenEvent]:
         """End a request now, keep what it has; its blocks are free before the next step. Unknown ids are ignored."""
@@ -210,11 +228,13 @@ class Engine:
         if job.first_token is None:
             job.first_token = time.perf_counter()
         sequence.append(token_id)
+        sequence.feedback = drawn.feedback
         self._output_tokens += 1
         positions = None if logprobs is None else (self._position(token_id, logprobs),)
+        traces = None if drawn.trace is None else (tuple(map(self._stage, drawn.trace)),)
         text, end = self._advance_text(sequence, token_id)
         if end.reason is not None:
-            return self._finish(job, sequence, end, text, (token_id,), positions)
+            return self._finish(job, sequence, end, text, (token_id,), positions, traces)
         return TokenEvent(
             request_id=sequence.request.request_id,
             index=sequence.index,
@@ -222,6 +242,7 @@ class Engine:
             text=text,
             token_ids=(token_id,),
             logprobs=positions,
+            traces=traces,
             prompt_logprobs=_prompt_logprobs(job, sequence) if sequence.num_output == 1 else None,
             num_cached_tokens=sequence.num_cached or 0,
         )
@@ -260,6 +281,7 @@ class Engine:
         text: str = "",
         token_ids: tuple[int, ...] = (),
         logprobs: tuple[PositionLogprobs, ...] | None = None,
+        traces: tuple[PositionTrace, ...] | None = None,
     ) -> TokenEvent:
         state = self._texts.pop(sequence)
         if state.detokenizer is not None and not isinstance(end.by, str):
@@ -275,6 +297,7 @@ class Engine:
             text=text,
             token_ids=token_ids,
             logprobs=logprobs,
+            traces=traces,
             finish_reason=end.reason,
             stop_reason=end.by,
             prompt_logprobs=_prompt_logprobs(job, sequence),
@@ -312,6 +335,10 @@ class Engine:
             position.setdefault(other, Logprob(logprob, rank, self._token_text(other)))
         return position
 
+    def _stage(self, found: Stage) -> TraceStage:
+        top = tuple(StageCandidate(token_id, p, self._token_text(token_id)) for token_id, p in found.top)
+        return TraceStage(found.name, found.num_possible, found.drawn, top, found.coin)
+
     def _token_text(self, token_id: int) -> str:
         return self.tokenizer.token_text(token_id) if self.tokenizer else ""
 
@@ -338,6 +365,9 @@ class Engine:
 
 def _nothing_possible(sequence: Sequence) -> Exception:
     """Of a row without a possible token."""
+    request = sequence.request
+    if request.bad_words:
+        return ParameterError("bad_words", request.params.bad_words, "fewer of them: no other token is possible here")
     if sequence.grammar is None or sequence.request.params.allowed_token_ids is None:
         return ModelError(_NO_LOGITS)
     return _grammar_error(sequence, "allowed_token_ids leaves none of the tokens that the grammar allows here")

@@ -25,6 +25,37 @@ class Logprob:
     entropy: float | None = None
 
 
+@dataclass(frozen=True)
+class StageCandidate:
+    """A token and its probability behind one stage of sampling."""
+
+    token_id: int
+    probability: float
+    decoded_token: str
+
+
+@dataclass(frozen=True)
+class TraceStage:
+    """The distribution of one position behind one stage of sampling.
+
+    Attributes:
+        name: "model" (before any), "constraints", a step's name, "mirostat" or "adaptive_p".
+        num_possible: tokens that still could be drawn.
+        drawn: probability of the token that was drawn in the end.
+        top: the most likely tokens.
+        coin: what a step that tosses tossed, in (0, 1).
+    """
+
+    name: str
+    num_possible: int
+    drawn: float
+    top: tuple[StageCandidate, ...]
+    coin: float | None = None
+
+
+#: Of one position: every stage, in order. The last is what the token was drawn from.
+PositionTrace = tuple[TraceStage, ...]
+
 #: Of one position: the drawn token first, then the most likely ones.
 PositionLogprobs = Mapping[int, Logprob]
 
@@ -62,6 +93,7 @@ class TokenEvent:
     text: str = ""
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[PositionLogprobs, ...] | None = None
+    traces: tuple[PositionTrace, ...] | None = None
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
     prompt_logprobs: tuple[PositionLogprobs | None, ...] | None = None
@@ -86,6 +118,7 @@ class CompletionOutput:
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[PositionLogprobs] | None = None
+    traces: list[PositionTrace] | None = None
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
 
@@ -126,6 +159,9 @@ class GenerationResult:
         if event.logprobs is not None:
             output.logprobs = output.logprobs or []
             output.logprobs.extend(event.logprobs)
+        if event.traces is not None:
+            output.traces = output.traces or []
+            output.traces.extend(event.traces)
         if event.finish_reason is not None:
             output.finish_reason, output.stop_reason = event.finish_reason, event.stop_reason
         if event.prompt_logprobs is not None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from aphrodite_engine.constraints.grammar import Grammar, GrammarState
 from aphrodite_engine.kv_cache import extend_hashes
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
+from aphrodite_engine.sampling.suffixes import SuffixMatches
 
 
 class Status(enum.Enum):
@@ -29,6 +32,8 @@ class Request:
         pooling: set for an embedding request: no token is drawn, hidden states are pooled.
         cache_salt: prefix blocks are shared only between requests of one salt.
         grammar: what the text must look like; each sequence walks through it on its own.
+        bad_words: ids of each text that must not come.
+        breakers: (V,) bool, the tokens that end a repetition for DRY.
     """
 
     request_id: str
@@ -40,6 +45,8 @@ class Request:
     cache_salt: str = ""
     pooling: Pooling | None = None
     grammar: Grammar | None = None
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    breakers: np.ndarray | None = None
 
 
 @dataclass(eq=False)
@@ -53,6 +60,7 @@ class Sequence:
         block_hashes: hash of every full block of token_ids.
         num_published: blocks already offered to other sequences.
         num_cached: prompt tokens found in the cache at first admission; None before.
+        history, suffixes, feedback: what the sampler remembers of the tokens so far; None where no step asks.
     """
 
     request: Request
@@ -67,6 +75,8 @@ class Sequence:
     num_preemptions: int = 0
     status: Status = Status.WAITING
     history: TokenHistory | None = None
+    suffixes: SuffixMatches | None = None
+    feedback: tuple[float, ...] | None = None
     grammar: GrammarState | None = None
 
     def __post_init__(self) -> None:
@@ -97,5 +107,7 @@ class Sequence:
         extend_hashes(self.block_hashes, self.root_hash, self.token_ids)
         if self.history is not None:
             self.history.add(token_id)
+        if self.suffixes is not None:
+            self.suffixes.add(token_id)
         if self.grammar is not None:
             self.grammar.advance(token_id)

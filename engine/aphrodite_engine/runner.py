@@ -103,8 +103,13 @@ def _sampler_row(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> SamplerR
         seed=request.seed,
         sequence_index=sequence.index,
         position=len(sequence.token_ids),
+        token_ids=sequence.token_ids,
         num_output=sequence.num_output,
         banned_until_min=(*eos_token_ids, *request.params.stop_token_ids),
         history=sequence.history,
+        suffixes=sequence.suffixes,
+        breakers=request.breakers,
+        bad_words=request.bad_words,
+        feedback=sequence.feedback,
         grammar=sequence.grammar,
     )

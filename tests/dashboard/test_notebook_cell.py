@@ -31,7 +31,8 @@ def read(cell: str) -> Any:
     name, line, body = (ast.literal_eval(argument) for argument in call.value.args)
     assert name == "aphrodite"
     notebook = Notebook(SimpleNamespace(user_ns={}), Settings(object()))
-    return asked_in_notebook(notebook, prompt_cell.parser().parse(words_of(line)), body)
+    # The magic takes away the line end that IPython adds.
+    return asked_in_notebook(notebook, prompt_cell.parser().parse(words_of(line)), body.removesuffix("\n"))
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -51,6 +52,7 @@ def test_every_field_survives(name: str) -> None:
         "it's {one} {% brace %} {# too #}",
         "$x !ls ?",
         "日本語 \\n",
+        "braces: {{x}}",
     ],
 )
 def test_a_prompt_survives_to_the_letter(prompt: str) -> None:
@@ -68,7 +70,6 @@ LONGER: list[Any] = [
     [*USER, {"role": "assistant", "content": "87"}, {"role": "user", "content": "Sure?"}],
     [{"role": "system", "content": "Two\nlines"}, *USER],
     "\n ends with a space ",
-    "braces: {{x}}",
 ]
 
 

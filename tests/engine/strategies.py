@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aphrodite_engine.params import DEFAULT_SAMPLER_ORDER, SamplingParams
 
-_ORDERS = st.one_of(st.none(), st.lists(st.sampled_from(DEFAULT_SAMPLER_ORDER), max_size=7))
+_ORDERS = st.one_of(st.none(), st.lists(st.sampled_from(DEFAULT_SAMPLER_ORDER), min_size=1, max_size=7))
 
 
 def sampling_params(vocab: int, **fixed: Any) -> st.SearchStrategy[SamplingParams]:
@@ -28,8 +28,54 @@ def sampling_params(vocab: int, **fixed: Any) -> st.SearchStrategy[SamplingParam
         "logprobs_mode": st.sampled_from(["raw", "processed"]),
         "sampler_order": _ORDERS,
         "temperature_last": st.booleans(),
+        "dry_sequence_breakers": st.just([]),  # most of these models have no tokenizer that would know one
         "seed": st.one_of(st.integers(0, 2**63 - 1), st.integers(0, 3)),
     }
-    return st.fixed_dictionaries(fields | {name: st.just(value) for name, value in fixed.items()}).map(
-        SamplingParams.from_fields
-    )
+    rarer = {name: values for name, values in _RARER.items() if name not in fixed}
+    return st.one_of(
+        st.fixed_dictionaries(fields | {name: st.just(value) for name, value in fixed.items()}, optional=rarer),
+        st.fixed_dictionaries(_ALONE | {name: st.just(value) for name, value in fixed.items()}),
+    ).map(_possible)
+
+
+#: Steps that most requests leave alone.
+_RARER: dict[str, st.SearchStrategy[Any]] = {
+    "dynatemp_max": st.sampled_from([0.0, 1.5]),
+    "dynatemp_exponent": st.sampled_from([0.5, 1.0, 3.0]),
+    "top_a": st.sampled_from([0.0, 0.2, 5.0]),
+    "top_n_sigma": st.sampled_from([0.0, 0.5, 2.0]),
+    "tfs": st.sampled_from([1.0, 0.95, 0.3]),
+    "typical_p": st.sampled_from([1.0, 0.9, 0.2]),
+    "eta_cutoff": st.sampled_from([0.0, 3.0, 5000.0]),
+    "epsilon_cutoff": st.sampled_from([0.0, 3.0, 5000.0]),
+    "smoothing_factor": st.sampled_from([0.0, 0.2, 3.0]),
+    "smoothing_curve": st.sampled_from([1.0, 2.0, 5.0]),
+    "xtc_threshold": st.sampled_from([0.0, 0.05, 0.6]),
+    "xtc_probability": st.sampled_from([0.0, 0.5, 1.0]),
+    "skew": st.sampled_from([0.0, 0.7, -2.0]),
+    "adaptive_target": st.sampled_from([None, 0.0, 0.3, 1.0]),
+    "adaptive_decay": st.sampled_from([0.0, 0.9]),
+    "no_repeat_ngram_size": st.sampled_from([0, 1, 2, 3]),
+    "dry_multiplier": st.sampled_from([0.0, 0.8, 100.0]),
+    "dry_base": st.sampled_from([1.0, 1.75]),
+    "dry_allowed_length": st.sampled_from([1, 2]),
+    "dry_range": st.sampled_from([0, 3, 100]),
+}
+#: Mirostat takes the place of all steps.
+_ALONE: dict[str, st.SearchStrategy[Any]] = {
+    "mirostat_mode": st.just(2),
+    "mirostat_tau": st.sampled_from([0.5, 3.0]),
+    "mirostat_eta": st.sampled_from([0.1, 1.0]),
+    "logprobs": st.sampled_from([None, 2]),
+    "logprobs_mode": st.sampled_from(["raw", "processed"]),
+    "seed": st.integers(0, 3),
+}
+
+
+def _possible(fields: dict[str, Any]) -> SamplingParams:
+    """Without what may not stand together."""
+    if fields.get("dynatemp_max"):
+        fields = fields | {"temperature": 1.0}
+    if fields.get("temperature") == 0:
+        fields = fields | {"adaptive_target": None}
+    return SamplingParams.from_fields(fields)

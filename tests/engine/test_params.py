@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aphrodite_engine.errors import AphroditeError, ParameterError
-from aphrodite_engine.params import DEFAULT_SAMPLER_ORDER, MAX_SEED, MAX_STOP_STRINGS, SamplingParams
+from aphrodite_engine.params import (
+    DEFAULT_SAMPLER_ORDER,
+    MAX_SEED,
+    MAX_STOP_STRINGS,
+    RANGES,
+    STEP_FIELDS,
+    SamplingParams,
+)
 from aphrodite_engine.sampling.pipeline import plan_of
 
 NUMBERS = {
@@ -211,3 +218,50 @@ def test_arbitrary_values_give_params_or_a_parameter_error_and_nothing_else(fiel
         SamplingParams.from_fields(fields)
     except AphroditeError as error:
         assert isinstance(error, ParameterError) and isinstance(error, ValueError)
+
+
+# ---- fields that may not stand together
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"dynatemp_max": 1.0, "temperature": 0.7}, "temperature"),
+        ({"dynatemp_min": 1.0, "dynatemp_max": 0.5}, "dynatemp_min"),
+        ({"dynatemp_min": 1.0}, "dynatemp_min"),
+        ({"adaptive_target": 0.3, "temperature": 0}, "adaptive_target"),
+        ({"mirostat_mode": 2, "temperature": 0.7}, "temperature"),
+        ({"mirostat_mode": 2, "top_p": 0.9}, "top_p"),
+        ({"mirostat_mode": 2, "adaptive_target": 0.1}, "adaptive_target"),
+        ({"mirostat_mode": 2, "sampler_order": ["top_k"]}, "sampler_order"),
+        ({"mirostat_mode": 2, "temperature_last": True}, "temperature_last"),
+        ({"mirostat_mode": 1}, "mirostat_mode"),
+        ({"mirostat_mode": True}, "mirostat_mode"),
+        ({"sampler_order": []}, "sampler_order"),
+    ],
+)
+def test_fields_that_exclude_each_other_are_refused_by_name(fields: dict[str, object], named: str) -> None:
+    assert refusal(**fields).field == named
+
+
+def test_a_misspelt_step_gets_a_suggestion() -> None:
+    assert "did you mean 'typical_p'" in refusal(sampler_order=["typicl_p"]).allowed
+
+
+def test_every_number_has_a_range_and_every_step_its_fields() -> None:
+    names = set(SamplingParams.field_names())
+    assert set(RANGES) <= names
+    assert {name for own in STEP_FIELDS.values() for name in own} <= names
+    for name in names:
+        value = getattr(SamplingParams(), name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and name != "mirostat_mode":
+            assert name in RANGES
+
+
+def test_temperature_last_is_behind_xtc_and_before_skew() -> None:
+    order = SamplingParams(temperature_last=True).sampler_order
+    assert order is not None and list(order[-3:]) == ["xtc", "temperature", "skew"]
+
+
+def test_a_copy_of_a_mirostat_request_is_one() -> None:
+    assert SamplingParams(mirostat_mode=2).with_fields(seed=3).mirostat_mode == 2

@@ -6,16 +6,17 @@ import ipywidgets
 import pytest
 from IPython.core.error import UsageError
 
-from aphrodite.magics.controls import RANGES, control, control_names
-from aphrodite_engine.params import SamplingParams
+from aphrodite.magics.controls import control, control_names
+from aphrodite.sampling_sliders import SLIDERS
+from aphrodite_engine.params import RANGES, SamplingParams
 from tests.magics.conftest import Cells
 
 
-@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("name", SLIDERS)
 def test_both_ends_of_a_range_are_allowed(name: str) -> None:
     kind = type(control(name, None).value)
-    for value in (RANGES[name].low, RANGES[name].high):
-        SamplingParams.from_fields({"max_tokens": None, name: kind(value)})
+    for value in (SLIDERS[name].low, SLIDERS[name].high):
+        RANGES[name].check(name, kind(value))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,31 @@ class Candidate(msgspec.Struct, omit_defaults=True):
 Position = list[Candidate]
 
 
+class StageToken(msgspec.Struct):
+    """A token and its probability behind one stage of sampling."""
+
+    token_id: int
+    probability: float
+    decoded_token: str
+
+
+class Stage(msgspec.Struct, omit_defaults=True):
+    """The distribution of one position behind one stage of sampling.
+
+    Attributes:
+        name: "model" (before any), "constraints", a step's name, "mirostat" or "adaptive_p".
+        num_possible: tokens that still could be drawn.
+        drawn: probability of the token that was drawn in the end.
+        coin: what a step that tosses tossed, in (0, 1).
+    """
+
+    name: str
+    num_possible: int
+    drawn: float
+    top: list[StageToken]
+    coin: float | None = None
+
+
 class Times(msgspec.Struct):
     """In milliseconds since the engine took the request."""
 
@@ -48,6 +73,7 @@ class Piece(msgspec.Struct, omit_defaults=True):
     Attributes:
         prompt_logprobs: with the first piece of a request that asked for them.
         timing: with the last piece of a sequence.
+        traces: of each new token, every stage in order; the last is what it was drawn from.
     """
 
     index: int
@@ -60,6 +86,7 @@ class Piece(msgspec.Struct, omit_defaults=True):
     prompt_logprobs: list[Position | None] | None = None
     num_cached_tokens: int = 0
     timing: Times | None = None
+    traces: list[list[Stage]] | None = None
 
 
 class Output(msgspec.Struct):
@@ -72,6 +99,7 @@ class Output(msgspec.Struct):
     logprobs: list[Position] | None = None
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
+    traces: list[list[Stage]] | None = None
 
     def add(self, piece: Piece) -> None:
         """Fold one piece in."""
@@ -80,6 +108,9 @@ class Output(msgspec.Struct):
         if piece.logprobs is not None:
             self.logprobs = self.logprobs or []
             self.logprobs.extend(piece.logprobs)
+        if piece.traces is not None:
+            self.traces = self.traces or []
+            self.traces.extend(piece.traces)
         if piece.finish_reason is not None:
             self.finish_reason, self.stop_reason = piece.finish_reason, piece.stop_reason
 

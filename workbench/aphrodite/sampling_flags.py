@@ -56,7 +56,8 @@ def _action(name: str, kind: Any) -> dict[str, Any]:
     if bool in alternatives:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(alternatives[0]) is Literal:
-        return {"choices": get_args(alternatives[0])}
+        choices = get_args(alternatives[0])
+        return {"type": type(choices[0]), "choices": choices}
     sequence = next((a for a in alternatives if get_origin(a) is Sequence), None)
     if sequence is not None:
         item = get_args(sequence)[0]

@@ -15,9 +15,6 @@ from typing import Any
 
 Message = Mapping[str, str]
 
-#: A cell's text ends with a newline, and a completion would go on after it; this template takes it away.
-_END = '\n{{- "" -}}'
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -38,13 +35,13 @@ def notebook_cell(asked: Asked) -> str:
     if found is None:
         return _python(asked)
     system, text, is_chat = found
-    is_raw = is_chat and "{{" in text
+    is_raw = "{{" in text
     words = [*(["-m", asked.model] if asked.model else []), "--preset", "neutral"]
     words += [f"--system={system}"] if system else ["--chat", _name(asked)] if is_chat else []
     for name, value in asked.fields.items():
         words += _flag(name, value)
     flags = shlex.join([*words, *(["--raw"] if is_raw else [])])
-    return f"%%aphrodite {flags}\n{text}" + ("" if is_chat else _END)
+    return f"%%aphrodite {flags}\n{text}"
 
 
 def _name(asked: Asked) -> str:
@@ -55,7 +52,7 @@ def _name(asked: Asked) -> str:
 def _parts(prompt: str | Sequence[Message]) -> tuple[str, str, bool] | None:
     """System message, text, whether it is a chat; None where a `%%aphrodite` cell cannot say it."""
     if isinstance(prompt, str):
-        return ("", prompt, False) if prompt and prompt == prompt.strip() and "{{" not in prompt else None
+        return ("", prompt, False) if prompt and prompt == prompt.strip() else None
     *before, last = prompt
     text = last["content"]
     system = before[0]["content"] if before and before[0]["role"] == "system" else ""

@@ -18,24 +18,24 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from aphrodite.argument_parser import OneLineParser
 from aphrodite.presets import differences
 from aphrodite.sampling_flags import COMMA_LISTS, add_sampling_flags, sampling_fields
+from aphrodite.sampling_sliders import SLIDERS
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.params import SamplingParams
 
 #: What the page decides itself: it shows one sequence, shaded, and no log-probabilities of the prompt.
-NOT_SHOWN = frozenset(("n", "logprobs", "prompt_logprobs"))
+NOT_SHOWN = frozenset(("n", "logprobs", "prompt_logprobs", "trace"))
 #: Whole numbers that a browser, which counts in doubles, would round.
 _BEYOND_DOUBLES = frozenset(("seed",))
 #: The first pattern that is found in a field's name is its group; a field that nobody has thought of is in the last.
 GROUPS: tuple[tuple[str, str], ...] = (
     ("Essentials", r"^(temperature|max_tokens|seed)$"),
-    ("Truncation", r"^(top_|min_p$|typical|epsilon|eta|tfs|xtc|quadratic|smoothing)"),
+    ("Truncation", r"^(top_|min_p$|typical|epsilon|eta|tfs|xtc)"),
+    ("Shape", r"^(dynatemp|smoothing|skew|mirostat|adaptive)"),
     ("Repetition", r"penalt|repeat|dry_|no_repeat"),
     ("Where it ends", r"stop|min_tokens|eos|special"),
     ("Constraints", r"logit_bias|token_ids|structured|bad_words|phrases"),
     ("More", ""),
 )
-#: A slider reaches this much; what ranges further is a slider up to twice its neutral value, and wider for a preset.
-_NARROW = 4.0
 _WRITTEN = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 
 
@@ -58,7 +58,7 @@ class SamplerField:
     Attributes:
         neutral: its default, which changes nothing.
         is_optional: None means something: the field is left empty.
-        low, high: of a slider.
+        low, high, step: of a slider.
         choices: of a choice.
     """
 
@@ -71,6 +71,7 @@ class SamplerField:
     is_optional: bool = False
     low: float = 0.0
     high: float = 0.0
+    step: float = 0.01
     choices: tuple[str, ...] = ()
 
 
@@ -176,8 +177,11 @@ def _parser() -> _Parser:
 
 def _actions() -> dict[str, argparse.Action]:
     """Field name -> its flag."""
-    long = [(action, action.option_strings) for action in _parser()._actions]
-    return {names[-1].lstrip("-").removeprefix("no-").replace("-", "_"): action for action, names in long}
+    found = {}
+    for action in _parser()._actions:
+        long = next(name for name in action.option_strings if name.startswith("--"))
+        found[long.removeprefix("--").replace("-", "_")] = action
+    return found
 
 
 def _meaning(action: argparse.Action) -> str:
@@ -196,7 +200,7 @@ def _field(name: str, kind: Any, neutral: Any, meaning: str) -> SamplerField:
     if get_origin(plain[0]) is Literal:
         return SamplerField(**about, control=Control.CHOICE, choices=get_args(plain[0]))
     if plain[0] in (int, float) and name not in _BEYOND_DOUBLES:
-        return _number(about, plain[0] is int, is_optional, meaning)
+        return _number(about, plain[0] is int, is_optional)
     if any(get_origin(part) is Mapping for part in plain):
         return SamplerField(**about, control=Control.JSON)
     if str in plain and name not in COMMA_LISTS:
@@ -205,12 +209,9 @@ def _field(name: str, kind: Any, neutral: Any, meaning: str) -> SamplerField:
     return SamplerField(**about | {"neutral": neutral}, control=Control.LINE)
 
 
-def _number(about: dict[str, Any], is_whole: bool, is_optional: bool, meaning: str) -> SamplerField:
-    """A slider where the documentation names a range and the value cannot be absent."""
-    bounds = re.search(r"[\[(]\s*(-?[\d.e-]+),\s*(-?[\d.e-]+)\s*[\])]", meaning)
-    if is_whole or is_optional or bounds is None:
+def _number(about: dict[str, Any], is_whole: bool, is_optional: bool) -> SamplerField:
+    """A slider for a share or a factor; whole numbers and values that may be absent are typed."""
+    slider = SLIDERS.get(about["name"])
+    if is_whole or is_optional or slider is None:
         return SamplerField(**about, control=Control.NUMBER, is_whole=is_whole, is_optional=is_optional)
-    low, high = float(bounds[1]), float(bounds[2])
-    if high - low > _NARROW:
-        low, high = 0.0, 2 * about["neutral"]
-    return SamplerField(**about, control=Control.SLIDER, low=low, high=high)
+    return SamplerField(**about, control=Control.SLIDER, low=slider.low, high=slider.high, step=slider.step)

@@ -91,7 +91,7 @@ def _control(field: SamplerField) -> Any:
     about: dict[str, Any] = {"label": field.name, "info": field.meaning, "elem_id": f"field-{field.name}"}
     value = values_of({})[sampler_fields().index(field)]
     if field.control is Control.SLIDER:
-        return gr.Slider(field.low, field.high, value, step=0.01, buttons=[], **about)
+        return gr.Slider(field.low, field.high, value, step=field.step, buttons=[], **about)
     if field.control is Control.NUMBER:
         return gr.Number(value, precision=0 if field.is_whole else None, **about)
     if field.control is Control.SWITCH:

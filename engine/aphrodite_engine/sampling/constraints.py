@@ -18,17 +18,18 @@ def is_constrained(row: SamplerRow) -> bool:
         or params.allowed_token_ids is not None
         or row.num_output < params.min_tokens
         or row.grammar is not None
+        or _bad_endings(row)
     )
 
 
 def constrain(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> None:
     """In place: make impossible what a grammar does not allow, add logit_bias, then make impossible what is not in the
-    allowed ids and, before min_tokens, what would end."""
+    allowed ids, what would complete a bad word and, before min_tokens, what would end."""
     _follow_grammars(logits, rows)
     for line, row in zip(logits, rows, strict=True):
         if row.params.logit_bias:
             _add_bias(line, row.params.logit_bias)
-        if row.params.allowed_token_ids is None and not _must_go_on(row):
+        if row.params.allowed_token_ids is None and not _must_go_on(row) and not _bad_endings(row):
             continue
         followed = line.clone() if row.grammar is not None else None
         _limit(line, row)
@@ -55,6 +56,18 @@ def _limit(line: torch.Tensor, row: SamplerRow) -> None:
         line[allowed] = kept
     if _must_go_on(row) and row.banned_until_min:
         line[_ids(row.banned_until_min, line)] = float("-inf")
+    if endings := _bad_endings(row):
+        line[_ids(endings, line)] = float("-inf")
+
+
+def _bad_endings(row: SamplerRow) -> list[int]:
+    """Last tokens of the bad words of which all before has just come."""
+    return [word[-1] for word in row.bad_words if _has_just_come(row, word[:-1])]
+
+
+def _has_just_come(row: SamplerRow, beginning: tuple[int, ...]) -> bool:
+    count = len(beginning)
+    return count <= row.num_output and tuple(row.token_ids[len(row.token_ids) - count :]) == beginning
 
 
 def _follow_grammars(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> None:

@@ -10,9 +10,12 @@ import torch
 
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling.constraints import constrain, is_constrained
+from aphrodite_engine.sampling.feedback import FEEDBACK, Memory, feedback_of
 from aphrodite_engine.sampling.logprobs import TopLogprobs, top_logprobs
 from aphrodite_engine.sampling.row import SamplerRow
-from aphrodite_engine.sampling.steps import STEPS
+from aphrodite_engine.sampling.steps import is_greedy, run_steps, steps_of
+from aphrodite_engine.sampling.trace import Stage, trace
+from aphrodite_engine.sampling.truncation import streams
 from aphrodite_kernels.sample import NOTHING, argmax, gumbel_argmax
 
 #: Purpose keys of random draws: two draws at one position of one sequence never share numbers.
@@ -21,10 +24,18 @@ PURPOSE_TOKEN = 0
 
 @dataclass(frozen=True)
 class Drawn:
-    """A row's next token, or NOTHING where none was possible; `logprobs` when the request asked for them."""
+    """A row's next token, or NOTHING where none was possible.
+
+    Attributes:
+        logprobs: when the request asked for them.
+        feedback: what the row shall remember, see `aphrodite_engine.sampling.feedback`.
+        trace: when the request asked for it.
+    """
 
     token_id: int
     logprobs: TopLogprobs | None
+    feedback: Memory | None = None
+    trace: tuple[Stage, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,16 +43,13 @@ class Plan:
     """What a row runs, in order; rows of equal plans are processed as one."""
 
     steps: tuple[str, ...]
+    feedback: str | None
     greedy: bool
 
 
 def plan_of(params: SamplingParams) -> Plan:
-    """The steps that are on, in the request's order. Greedy rows skip what cannot change which logit is largest."""
-    greedy = params.temperature == 0
-    on = [name for name in params.sampler_order or () if STEPS[name].is_on(params)]
-    if greedy:
-        on = [name for name in on if name == "penalties"]
-    return Plan(tuple(on), greedy)
+    """The steps that are on, in the request's order."""
+    return Plan(steps_of(params), feedback_of(params), is_greedy(params))
 
 
 def sample(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> list[Drawn]:
@@ -67,23 +75,39 @@ def sample(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> list[Drawn]:
 
 
 def _draw(logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan, rows: list[SamplerRow]) -> list[Drawn]:
-    for name in plan.steps:
-        logits = STEPS[name].apply(logits, rows)
+    for _, _, logits in run_steps(plan.steps, logits, rows):
+        pass
+    found = torch.softmax(logits, dim=1) if plan.feedback else None
+    if plan.feedback and found is not None:
+        logits = FEEDBACK[plan.feedback].apply(found, rows)
     if plan.greedy:
         tokens = argmax(logits)
     else:
-        seeds, sequences, positions = (
-            torch.tensor(values, dtype=torch.int64, device=logits.device)
-            for values in (
-                [row.seed for row in rows],
-                [row.sequence_index for row in rows],
-                [row.position for row in rows],
-            )
-        )
-        tokens = gumbel_argmax(logits, seeds, sequences, positions, PURPOSE_TOKEN)
+        tokens = gumbel_argmax(logits, *streams(logits.device, rows), PURPOSE_TOKEN)
     token_ids = tokens.tolist()
     reported = _report(logits, raw, plan, rows, token_ids)
-    return [Drawn(token_id, reported.get(r)) for r, token_id in enumerate(token_ids)]
+    learned = _learn(plan, rows, found, token_ids)
+    traced = _trace(raw, rows, token_ids)
+    return [Drawn(token_id, reported.get(r), learned.get(r), traced.get(r)) for r, token_id in enumerate(token_ids)]
+
+
+def _trace(raw: torch.Tensor | None, rows: list[SamplerRow], token_ids: list[int]) -> dict[int, tuple[Stage, ...]]:
+    return {
+        r: trace(raw[r : r + 1], row, token_ids[r], row.params.trace)
+        for r, row in enumerate(rows)
+        if raw is not None and row.params.trace is not None and token_ids[r] != NOTHING
+    }
+
+
+def _learn(plan: Plan, rows: list[SamplerRow], found: torch.Tensor | None, token_ids: list[int]) -> dict[int, Memory]:
+    if plan.feedback is None or found is None:
+        return {}
+    learn = FEEDBACK[plan.feedback].learn
+    return {
+        r: learn(row, float(found[r, token_id]))
+        for r, (row, token_id) in enumerate(zip(rows, token_ids, strict=True))
+        if token_id != NOTHING
+    }
 
 
 def _report(
@@ -112,5 +136,8 @@ def _point_mass(logits: torch.Tensor, token_ids: list[int]) -> torch.Tensor:
 
 
 def _keep_raw(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> torch.Tensor | None:
-    raw_wanted = any(row.params.logprobs is not None and row.params.logprobs_mode == "raw" for row in rows)
-    return logits if raw_wanted else None
+    return logits if any(_needs_raw(row.params) for row in rows) else None
+
+
+def _needs_raw(params: SamplingParams) -> bool:
+    return params.trace is not None or (params.logprobs is not None and params.logprobs_mode == "raw")

@@ -1,95 +1,110 @@
-"""The steps a request can list, each a pure function from logits (R, V) float32 to logits.
+"""The steps a request can list, by name: when each is on, and the pure function from logits to logits that it is.
 
 A step only ever gets rows for which it is on, so that "off" changes nothing, not even by rounding.
-Rows never mix: every value comes from the row itself. Meanings and sources: the tables in the sampler
-documentation; formulas are repeated here in the docstrings.
+Rows never mix: every value comes from the row itself. Formulas and sources stand in the functions' docstrings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from aphrodite_engine.params import SamplingParams
-from aphrodite_engine.sampling.history import TokenHistory
+from aphrodite_engine.sampling import repetition, reshaping, truncation
 from aphrodite_engine.sampling.row import SamplerRow
-from aphrodite_kernels.nucleus import nucleus
 
 Rows = Sequence[SamplerRow]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A named step: when a request switches it on, and what it does to its rows."""
+    """A named step.
+
+    Attributes:
+        is_on: whether a request switches it on.
+        apply: logits (R, V) float32 and their rows to logits; with `tosses`, also the purpose that keys its coins.
+        reorders: it may change which logit is largest, so that greedy rows need it too.
+    """
 
     is_on: Callable[[SamplingParams], bool]
-    apply: Callable[[torch.Tensor, Rows], torch.Tensor]
+    apply: Callable[..., torch.Tensor]
+    tosses: bool = False
+    reorders: bool = False
 
 
-def penalties(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """Repetition: l > 0 -> l / r, else l * r, for ids in prompt or output. Then l -= f * count + a * [count > 0]."""
-    histories = [_history(row) for row in rows]
-    seen = torch.stack([history.seen for history in histories])
-    counts = torch.stack([history.counts for history in histories])
-    repetition = _column(logits, [row.params.repetition_penalty for row in rows])
-    frequency = _column(logits, [row.params.frequency_penalty for row in rows])
-    presence = _column(logits, [row.params.presence_penalty for row in rows])
-    repeated = torch.where(logits > 0, logits / repetition, logits * repetition)
-    logits = torch.where(seen, repeated, logits)
-    return torch.where(counts > 0, logits - frequency * counts - presence, logits)
+def _penalised(params: SamplingParams) -> bool:
+    return (params.repetition_penalty, params.frequency_penalty, params.presence_penalty) != (1, 0, 0)
 
 
-def temperature(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """l / T. Greedy rows (T = 0) never get here."""
-    return logits / _column(logits, [row.params.temperature for row in rows])
+#: dynamic_temperature is what a listed "temperature" becomes for a request with dynatemp_max.
+STEPS: dict[str, Step] = {
+    "dry": Step(lambda p: p.dry_multiplier > 0, repetition.dry, reorders=True),
+    "penalties": Step(_penalised, repetition.penalties, reorders=True),
+    "no_repeat_ngram": Step(lambda p: p.no_repeat_ngram_size > 0, repetition.no_repeat_ngram, reorders=True),
+    "temperature": Step(lambda p: p.temperature not in (0, 1), reshaping.temperature),
+    "dynamic_temperature": Step(lambda p: p.dynatemp_max > 0, reshaping.dynamic_temperature),
+    "top_n_sigma": Step(lambda p: p.top_n_sigma > 0, truncation.top_n_sigma),
+    "top_k": Step(lambda p: p.top_k > 0, truncation.top_k),
+    "top_p": Step(lambda p: p.top_p < 1, truncation.top_p),
+    "top_a": Step(lambda p: p.top_a > 0, truncation.top_a),
+    "min_p": Step(lambda p: p.min_p > 0, truncation.min_p),
+    "tfs": Step(lambda p: p.tfs < 1, truncation.tfs),
+    "eta_cutoff": Step(lambda p: p.eta_cutoff > 0, truncation.eta_cutoff),
+    "epsilon_cutoff": Step(lambda p: p.epsilon_cutoff > 0, truncation.epsilon_cutoff),
+    "typical_p": Step(lambda p: p.typical_p < 1, truncation.typical_p, reorders=True),
+    "quadratic": Step(lambda p: p.smoothing_factor > 0, reshaping.quadratic, reorders=True),
+    "xtc": Step(lambda p: p.xtc_probability > 0, truncation.xtc, tosses=True, reorders=True),
+    "skew": Step(lambda p: p.skew != 0, reshaping.skew, reorders=True),
+}
 
 
-def top_k(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """Keep the k largest; ties at the k-th are kept."""
-    sizes = [min(row.params.top_k, logits.shape[1]) for row in rows]
-    largest = torch.topk(logits, max(sizes), dim=1).values
-    last = torch.tensor(sizes, dtype=torch.int64, device=logits.device)[:, None] - 1
-    return _mask(logits, logits < largest.gather(1, last))
+def steps_of(params: SamplingParams) -> tuple[str, ...]:
+    """Keys of STEPS that are on for a request, in its order; for a greedy one as far as they change what is largest.
+
+    Behind temperature 0 one token is left, which no step takes away.
+    """
+    if params.mirostat_mode:
+        return ()
+    names = [_kind(name, params) for name in params.sampler_order or ()]
+    if is_greedy(params):
+        names = [name for name in names[: names.index("temperature")] if STEPS[name].reorders]
+    return tuple(name for name in names if STEPS[name].is_on(params))
 
 
-def top_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """Keep the smallest sorted prefix with mass >= p; the token that crosses is kept, the lower id wins a tie."""
-    mass = torch.tensor([row.params.top_p for row in rows], dtype=torch.float64, device=logits.device)
-    return _mask(logits, ~nucleus(torch.softmax(logits, dim=1), mass))
+#: Purpose of the first coin of a position; each further step that tosses has the next. 0 draws the token.
+PURPOSE_COINS = 0x100
 
 
-def min_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """Mask p < min_p * max p (arXiv 2407.01082); p / max p = exp(l - max l)."""
-    floor = _column(logits, [row.params.min_p for row in rows])
-    relative = torch.exp(logits - logits.amax(dim=1, keepdim=True))
-    return _mask(logits, relative < floor)
+def run_steps(names: Sequence[str], logits: torch.Tensor, rows: Rows) -> Iterator[tuple[str, int | None, torch.Tensor]]:
+    """Run the steps one after the other; gives each one's name, the purpose of its coins, and the logits behind it."""
+    purpose = PURPOSE_COINS
+    for name in names:
+        step = STEPS[name]
+        if step.tosses:
+            logits = step.apply(logits, rows, purpose)
+            yield name, purpose, logits
+            purpose += 1
+        else:
+            logits = step.apply(logits, rows)
+            yield name, None, logits
 
 
-def _history(row: SamplerRow) -> TokenHistory:
-    assert row.history is not None, "the engine keeps a history for rows with penalties"
-    return row.history
+def is_greedy(params: SamplingParams) -> bool:
+    """Temperature 0; a request whose order leaves temperature out is not, since what is not listed is off."""
+    return params.temperature == 0 and "temperature" in (params.sampler_order or ())
 
 
-def _column(logits: torch.Tensor, values: list[float]) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
-
-
-def _mask(logits: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:
-    return logits.masked_fill(drop, float("-inf"))
+def _kind(name: str, params: SamplingParams) -> str:
+    return "dynamic_temperature" if name == "temperature" and params.dynatemp_max > 0 else name
 
 
 def uses_history(params: SamplingParams) -> bool:
     """Whether a sequence of this request must keep counts of its tokens."""
-    neutral = params.repetition_penalty == 1 and params.frequency_penalty == 0 and params.presence_penalty == 0
-    return not neutral and "penalties" in (params.sampler_order or ())
+    return "penalties" in steps_of(params)
 
 
-STEPS: dict[str, Step] = {
-    "penalties": Step(uses_history, penalties),
-    "temperature": Step(lambda p: p.temperature not in (0, 1), temperature),
-    "top_k": Step(lambda p: p.top_k > 0, top_k),
-    "top_p": Step(lambda p: p.top_p < 1, top_p),
-    "min_p": Step(lambda p: p.min_p > 0, min_p),
-}
+def uses_suffixes(params: SamplingParams) -> bool:
+    """Whether a sequence of this request must know where it repeats itself."""
+    return not {"dry", "no_repeat_ngram"}.isdisjoint(steps_of(params))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.row import SamplerRow
-from aphrodite_engine.sampling.steps import uses_history
+from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
+from aphrodite_engine.sampling.suffixes import SuffixMatches
 
 CPU = torch.device("cpu")
 
@@ -26,6 +27,9 @@ def make_row(
     index: int = 0,
     position: int | None = None,
     ends: tuple[int, ...] = (),
+    breakers: Sequence[int] | None = None,
+    bad_words: tuple[tuple[int, ...], ...] = (),
+    feedback: tuple[float, ...] | None = None,
     **fields: Any,
 ) -> SamplerRow:
     """A row that drew `output` after `prompt`, with params given whole or by field."""
@@ -35,9 +39,14 @@ def make_row(
         seed=params.seed or 0,
         sequence_index=index,
         position=len(prompt) + len(output) if position is None else position,
+        token_ids=[*prompt, *output],
         num_output=len(output),
         banned_until_min=ends,
         history=TokenHistory(vocab, prompt, output, CPU) if uses_history(params) else None,
+        suffixes=SuffixMatches([*prompt, *output]) if uses_suffixes(params) else None,
+        breakers=None if breakers is None else np.isin(np.arange(vocab), breakers),
+        bad_words=bad_words,
+        feedback=feedback,
     )
 
 

@@ -6,14 +6,16 @@ import math
 
 import msgspec
 
-from aphrodite.generated import Generated, Output, Piece, Position, Times
+from aphrodite.generated import Generated, Output, Piece, Position, Stage, Times
 from aphrodite_engine.outputs import (
     CompletionOutput,
     GenerationResult,
     Logprob,
     PositionLogprobs,
+    StageCandidate,
     Timing,
     TokenEvent,
+    TraceStage,
 )
 
 
@@ -26,6 +28,7 @@ def token_event(request_id: str, piece: Piece) -> TokenEvent:
         text=piece.text,
         token_ids=tuple(piece.token_ids),
         logprobs=None if piece.logprobs is None else tuple(map(_position, piece.logprobs)),
+        traces=None if piece.traces is None else tuple(tuple(map(_stage, stages)) for stages in piece.traces),
         finish_reason=piece.finish_reason,
         stop_reason=piece.stop_reason,
         prompt_logprobs=None if piece.prompt_logprobs is None else tuple(map(_prompt_position, piece.prompt_logprobs)),
@@ -54,6 +57,7 @@ def _output(output: Output) -> CompletionOutput:
         text=output.text,
         token_ids=output.token_ids,
         logprobs=None if output.logprobs is None else list(map(_position, output.logprobs)),
+        traces=None if output.traces is None else [tuple(map(_stage, stages)) for stages in output.traces],
         finish_reason=output.finish_reason,
         stop_reason=output.stop_reason,
     )
@@ -61,6 +65,11 @@ def _output(output: Output) -> CompletionOutput:
 
 def _position(position: Position) -> PositionLogprobs:
     return {c.token_id: Logprob(_logprob(c.logprob), c.rank, c.decoded_token, c.entropy) for c in position}
+
+
+def _stage(stage: Stage) -> TraceStage:
+    top = tuple(StageCandidate(c.token_id, c.probability, c.decoded_token) for c in stage.top)
+    return TraceStage(stage.name, stage.num_possible, stage.drawn, top, stage.coin)
 
 
 def _prompt_position(position: Position | None) -> PositionLogprobs | None:

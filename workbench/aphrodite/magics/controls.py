@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from aphrodite.argument_parser import nearest
 from aphrodite.magics.errors import UsageError
 from aphrodite.sampling_flags import without_none
-from aphrodite_engine.params import MAX_LOGPROBS, SamplingParams
-
-
-@dataclass(frozen=True)
-class Range:
-    """What is worth trying, within what is allowed."""
-
-    low: float
-    high: float
-    step: float = 1
-
-
-RANGES: Mapping[str, Range] = {
-    "n": Range(1, 8),
-    "temperature": Range(0, 2, 0.05),
-    "top_k": Range(0, 200),
-    "top_p": Range(0.01, 1, 0.01),
-    "min_p": Range(0, 1, 0.01),
-    "repetition_penalty": Range(0.8, 2, 0.01),
-    "frequency_penalty": Range(-2, 2, 0.05),
-    "presence_penalty": Range(-2, 2, 0.05),
-    "min_tokens": Range(0, 512),
-    "max_tokens": Range(1, 1024),
-    "seed": Range(0, 100),
-    "logprobs": Range(0, MAX_LOGPROBS),
-    "prompt_logprobs": Range(0, MAX_LOGPROBS),
-}
+from aphrodite.sampling_sliders import SLIDERS
+from aphrodite_engine.params import SamplingParams
 
 
 def control_names() -> list[str]:
     """Fields that have a control."""
-    return [name for name in SamplingParams.field_names() if name in RANGES or _is_switch(name) or _choices(name)]
+    return [name for name in SamplingParams.field_names() if name in SLIDERS or _is_switch(name) or _choices(name)]
 
 
 def control(name: str, value: Any) -> Any:
@@ -59,7 +32,7 @@ def control(name: str, value: Any) -> Any:
         return widgets.Checkbox(value=value, indent=True, **look)
     if choices := _choices(name):
         return widgets.Dropdown(options=choices, value=value, **look)
-    place = RANGES[name]
+    place = SLIDERS[name]
     value = place.low if value is None else value
     kind, convert = (widgets.IntSlider, int) if _is_whole(name) else (widgets.FloatSlider, float)
     # A value outside what is usual, from a flag or a preset, is still shown where it is.

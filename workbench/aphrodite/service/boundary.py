@@ -189,12 +189,23 @@ class TokenLogprob(msgspec.Struct, array_like=True, omit_defaults=True):
     entropy: float | None = None
 
 
+class Stage(msgspec.Struct, array_like=True, omit_defaults=True):
+    """One stage of sampling (TraceStage); `top` is (id, probability, text)."""
+
+    name: str
+    num_possible: int
+    drawn: float
+    top: list[tuple[int, float, str]]
+    coin: float | None = None
+
+
 class Token(msgspec.Struct, array_like=True, omit_defaults=True):
     """One step's news of one sequence (TokenEvent, without what the service does not use).
 
     Attributes:
         logprobs: of each new token: the drawn one first, then the most likely.
         timing: queue_ms, ttft_ms, total_ms, with the last news of a sequence.
+        traces: of each new token, its stages.
     """
 
     id: int
@@ -207,6 +218,7 @@ class Token(msgspec.Struct, array_like=True, omit_defaults=True):
     logprobs: list[list[TokenLogprob]] | None = None
     prompt_logprobs: list[list[TokenLogprob] | None] | None = None
     timing: tuple[float, float, float] | None = None
+    traces: list[list[Stage]] | None = None
 
 
 class Tokens(msgspec.Struct, tag="tokens"):

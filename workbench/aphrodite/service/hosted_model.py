@@ -20,7 +20,7 @@ from aphrodite.service.outbox import Outbox
 from aphrodite.service.problems import problem_of
 from aphrodite_engine.errors import EngineClosedError
 from aphrodite_engine.llm import LLM
-from aphrodite_engine.outputs import PositionLogprobs, TokenEvent
+from aphrodite_engine.outputs import PositionLogprobs, TokenEvent, TraceStage
 from aphrodite_engine.params import SamplingParams
 
 logger = logging.getLogger("aphrodite.worker")
@@ -163,6 +163,7 @@ class HostedModel:
             if event.prompt_logprobs is None
             else [None if p is None else self._candidates(p) for p in event.prompt_logprobs],
             timing=None if timing is None else (timing.queue_ms, timing.ttft_ms, timing.total_ms),
+            traces=None if event.traces is None else [list(map(_stage, position)) for position in event.traces],
         )
 
     def _candidates(self, position: PositionLogprobs) -> list[TokenLogprob]:
@@ -242,3 +243,8 @@ def _fingerprint(llm: LLM, opening: boundary.Open) -> str:
         files,
     )
     return "fp_" + hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()
+
+
+def _stage(stage: TraceStage) -> boundary.Stage:
+    top = [(candidate.token_id, candidate.probability, candidate.decoded_token) for candidate in stage.top]
+    return boundary.Stage(stage.name, stage.num_possible, stage.drawn, top, stage.coin)

@@ -10,7 +10,15 @@ from msgspec import Meta
 
 from aphrodite.service.errors import bad_request
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.params import MAX_LOGPROBS, MAX_SEED, MAX_STOP_STRINGS, MIN_DIVISOR, SamplingParams
+from aphrodite_engine.params import (
+    MAX_BAD_WORDS,
+    MAX_BREAKERS,
+    MAX_LOGPROBS,
+    MAX_SEED,
+    MAX_STOP_STRINGS,
+    MIN_DIVISOR,
+    SamplingParams,
+)
 
 MAX_TEMPERATURE = 2.0
 #: Lists are checked entry by entry while every other request waits, so they end somewhere.
@@ -28,7 +36,7 @@ def told(**keywords: Any) -> Meta:
     return Meta(extra_json_schema=keywords)
 
 
-_MOST_TOKENS = 2**31 - 1
+_MOST = 2**31 - 1
 
 
 class SamplingFields(msgspec.Struct, kw_only=True):
@@ -39,16 +47,42 @@ class SamplingFields(msgspec.Struct, kw_only=True):
 
     n: Annotated[int, told(minimum=1, maximum=256)] | None = None
     temperature: Annotated[float, told(minimum=0, maximum=MAX_TEMPERATURE)] | None = None
-    top_k: Annotated[int, told(minimum=-1, maximum=2**31 - 1)] | None = None
+    dynatemp_min: Annotated[float, told(minimum=0, maximum=100)] | None = None
+    dynatemp_max: Annotated[float, told(minimum=0, maximum=100)] | None = None
+    dynatemp_exponent: Annotated[float, told(minimum=0, maximum=100)] | None = None
+    top_k: Annotated[int, told(minimum=-1, maximum=_MOST)] | None = None
     top_p: Annotated[float, told(exclusiveMinimum=0, maximum=1)] | None = None
     min_p: Annotated[float, told(minimum=0, maximum=1)] | None = None
+    top_a: Annotated[float, told(minimum=0, maximum=1e6)] | None = None
+    top_n_sigma: Annotated[float, told(minimum=0, maximum=100)] | None = None
+    tfs: Annotated[float, told(exclusiveMinimum=0, maximum=1)] | None = None
+    typical_p: Annotated[float, told(exclusiveMinimum=0, maximum=1)] | None = None
+    eta_cutoff: Annotated[float, told(minimum=0, maximum=1e4)] | None = None
+    epsilon_cutoff: Annotated[float, told(minimum=0, maximum=1e4)] | None = None
+    smoothing_factor: Annotated[float, told(minimum=0, maximum=100)] | None = None
+    smoothing_curve: Annotated[float, told(minimum=1, maximum=10)] | None = None
+    xtc_threshold: Annotated[float, told(minimum=0, maximum=1)] | None = None
+    xtc_probability: Annotated[float, told(minimum=0, maximum=1)] | None = None
+    skew: Annotated[float, told(minimum=-20, maximum=20)] | None = None
+    mirostat_mode: Annotated[int, told(enum=[0, 2])] | None = None
+    mirostat_tau: Annotated[float, told(exclusiveMinimum=0, maximum=100)] | None = None
+    mirostat_eta: Annotated[float, told(minimum=0, maximum=10)] | None = None
+    adaptive_target: Annotated[float, told(minimum=0, maximum=1)] | None = None
+    adaptive_decay: Annotated[float, told(minimum=0, maximum=0.99)] | None = None
     repetition_penalty: Annotated[float, told(minimum=MIN_DIVISOR, maximum=100)] | None = None
     frequency_penalty: Annotated[float, told(minimum=-2, maximum=2)] | None = None
     presence_penalty: Annotated[float, told(minimum=-2, maximum=2)] | None = None
+    no_repeat_ngram_size: Annotated[int, told(minimum=0, maximum=_MOST)] | None = None
+    dry_multiplier: Annotated[float, told(minimum=0, maximum=100)] | None = None
+    dry_base: Annotated[float, told(minimum=1, maximum=100)] | None = None
+    dry_allowed_length: Annotated[int, told(minimum=1, maximum=_MOST)] | None = None
+    dry_range: Annotated[int, told(minimum=0, maximum=_MOST)] | None = None
+    dry_sequence_breakers: Annotated[list[str], Meta(max_length=MAX_BREAKERS)] | None = None
     logit_bias: Annotated[dict[str, float], Meta(max_length=MAX_LOGIT_BIAS)] | None = None
     allowed_token_ids: Annotated[list[TokenId], Meta(max_length=MAX_ALLOWED_IDS)] | None = None
-    min_tokens: Annotated[int, told(minimum=0, maximum=_MOST_TOKENS)] | None = None
-    max_tokens: Annotated[int, told(minimum=1, maximum=_MOST_TOKENS)] | None = None
+    bad_words: Annotated[list[str], Meta(max_length=MAX_BAD_WORDS)] | None = None
+    min_tokens: Annotated[int, told(minimum=0, maximum=_MOST)] | None = None
+    max_tokens: Annotated[int, told(minimum=1, maximum=_MOST)] | None = None
     stop: str | Annotated[list[str], Meta(max_length=MAX_STOP_STRINGS)] | None = None
     stop_token_ids: Annotated[list[TokenId], Meta(max_length=MAX_STOP_IDS)] | None = None
     ignore_eos: bool | None = None
@@ -63,7 +97,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
 
 
 #: Fields that the routes fill themselves.
-_OWN = ("logprobs",)
+_OWN = ("logprobs", "trace")
 _NAMES = tuple(name for name in SamplingParams.field_names() if name not in _OWN)
 
 
