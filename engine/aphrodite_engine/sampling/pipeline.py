@@ -75,8 +75,8 @@ def sample(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> list[Drawn]:
 
 
 def _draw(logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan, rows: list[SamplerRow]) -> list[Drawn]:
-    for _, _, logits in run_steps(plan.steps, logits, rows):
-        pass
+    for _, _, after in run_steps(plan.steps, logits, rows):
+        logits = after
     found = torch.softmax(logits, dim=1) if plan.feedback else None
     if plan.feedback and found is not None:
         logits = FEEDBACK[plan.feedback].apply(found, rows)
