@@ -35,17 +35,16 @@ def aphrodite_up() -> Iterator[dict[str, str]]:
     }
     try:
         _command(environment, "up", "demo")
-        yield environment
+        try:
+            yield environment
+        finally:
+            _command(environment, "down", "--now")
     finally:
-        _command(environment, "down", "--now")
         shutil.rmtree(home)
 
 
 def _command(environment: dict[str, str], *words: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "aphrodite_apps.cli", *words],
-        env=environment,
-        check=True,
-        capture_output=True,
-        timeout=90,
-    )
+    command = [sys.executable, "-m", "aphrodite_apps.cli", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    if done.returncode:
+        raise RuntimeError(f"aphrodite {' '.join(words)} ended with {done.returncode}: {done.stdout}{done.stderr}")
