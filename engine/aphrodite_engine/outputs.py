@@ -85,6 +85,7 @@ class TokenEvent:
         stop_reason: the stop string or id that ended it.
         prompt_logprobs: with the first event of a request that asked for them.
         embedding: with the only event of an embedding request, (hidden,) float32.
+        traces: of each id, what every stage of sampling did.
     """
 
     request_id: str
@@ -93,7 +94,6 @@ class TokenEvent:
     text: str = ""
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[PositionLogprobs, ...] | None = None
-    traces: tuple[PositionTrace, ...] | None = None
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
     prompt_logprobs: tuple[PositionLogprobs | None, ...] | None = None
@@ -101,6 +101,7 @@ class TokenEvent:
     timing: Timing | None = None
     embedding: np.ndarray | None = None
     error: BaseException | None = None
+    traces: tuple[PositionTrace, ...] | None = None
 
 
 @dataclass
@@ -118,9 +119,9 @@ class CompletionOutput:
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[PositionLogprobs] | None = None
-    traces: list[PositionTrace] | None = None
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
+    traces: list[PositionTrace] | None = None
 
 
 @dataclass
