@@ -24,6 +24,8 @@ class LabPage:
         self.page.goto(self.lab.address(f"lab/tree/{notebook}" if notebook else "lab?reset"))
         self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget")
         if notebook:
+            self.page.wait_for_function("path => jupyterapp.shell.currentWidget.context?.path === path", arg=notebook)
+            self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.ready")
             self.page.get_by_text("| Idle").wait_for()
 
     def run_all(self) -> bool:
