@@ -84,7 +84,8 @@ class Chart:
         }
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        plotly = {**self.spec, "config": {"displayModeBar": False, "responsive": True}}
+        # Not "responsive": JupyterLab fits plots itself, and plotly would forget their height when a theme is changed.
+        plotly = {**self.spec, "config": {"displayModeBar": False}}
         return {"application/vnd.plotly.v1+json": plotly, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
 
