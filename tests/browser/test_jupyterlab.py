@@ -64,8 +64,12 @@ def test_the_tile_opens_the_playground_and_it_answers(lab: Jupyter, page: Page, 
     page.locator(".jp-LauncherCard", has_text="Aphrodite").click()
     board = page.frame_locator(".lm-DockPanel iframe")
     question = board.get_by_placeholder("Ask something.")
-    question.fill("What is 39 + 48?", timeout=120_000)
+    expect(question).to_be_visible(timeout=120_000)  # the first time, the playground itself is started
+    board.locator("#field-seed input, #field-seed textarea").fill("7")
+    question.fill("What is 39 + 48?")
     question.press("Enter")
-    expect(board.get_by_text("87", exact=True).first).to_be_visible()
+    expect(board.locator("#chat-past .it .aphrodite-text")).to_contain_text("87")
+    expect(board.locator("#chat-facts")).to_contain_text("seed 7")
+    expect(question).to_have_value("")
     look(page, "tile")
     assert not console_errors
