@@ -22,7 +22,7 @@ def offered(cells: Cells, text: str) -> set[str]:
     [
         ("%aphrodite sta", {"status"}),
         ("x = %aphrodite sta", {"status"}),
-        ("%aphrodite generate 'x' --top-", {"--top-k", "--top-p"}),
+        ("%aphrodite generate 'x' --top-", {"--top-a", "--top-k", "--top-n-sigma", "--top-p"}),
         ("%%aphrodite --inter", {"--interact"}),
         ("%%aphrodite -m ", {"demo"}),
         ("%%aphrodite --model=d", {"demo"}),

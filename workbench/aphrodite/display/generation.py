@@ -11,6 +11,7 @@ from aphrodite.display.generation_html import LiveSequences
 from aphrodite.display.markdown import quoted
 from aphrodite.display.shade import Shade, checked
 from aphrodite.display.tokens import Token, token_rows, tokens_of
+from aphrodite.display.trace import Trace
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Timing
 
 if TYPE_CHECKING:  # pandas and ipywidgets take half a second that only `.df` and `.view()` pay
@@ -96,6 +97,15 @@ class Generation:
         import pandas as pd
 
         return pd.DataFrame([row for output in self.result.outputs for row in token_rows(output)])
+
+    @property
+    def trace(self) -> Trace:
+        """What every stage of sampling did to the tokens of the first sequence.
+
+        Raises:
+            ValueError: the request did not ask for it (`trace=5`).
+        """
+        return Trace(self.result.outputs[0])
 
     def shaded(self, shade: str) -> Generation:
         """The same, shown with its tokens shaded by "probability", by "entropy" or not at all ("none").
