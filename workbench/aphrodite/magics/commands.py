@@ -8,21 +8,8 @@ from aphrodite.magics.command import Command
 
 _NAMES = (
     *("up", "attach", "connect", "status", "down", "sleep", "wake", "load", "unload", "models"),
-    *(
-        "generate",
-        "chat",
-        "embed",
-        "tokens",
-        "trace",
-        "top",
-        "presets",
-        "config",
-        "share",
-        "keys",
-        "ui",
-        "play",
-        "help",
-    ),
+    *("generate", "chat", "embed", "tokens", "trace"),
+    *("top", "presets", "config", "share", "keys", "ui", "play", "help"),
 )
 
 
