@@ -38,7 +38,7 @@ def test_the_tables_say_what_was_removed_and_what_led(cells: Cells) -> None:
 
 def test_it_shows_as_a_table_with_safe_text(cells: Cells) -> None:
     html = traced(cells)._repr_html_()
-    assert html.count("<tr>") == 9 and "coin 0." in html and "possible" in html
+    assert html.count("<tr>") == 9 and "coin 0." in html and "possible" in html and ">#" not in html
 
 
 def test_a_prompt_cell_with_trace_has_one_too(cells: Cells) -> None:

@@ -30,7 +30,7 @@ class Trace(Sequence[PositionTrace]):
     def __init__(self, output: CompletionOutput) -> None:
         if output.traces is None:
             raise ValueError("no stages were reported; ask with trace=5, or --trace 5")
-        self._positions, self._ids = output.traces, output.token_ids
+        self._positions, self._ids, self._logprobs = output.traces, output.token_ids, output.logprobs
 
     def __getitem__(self, place: Any) -> Any:
         return self._positions[place]
@@ -92,9 +92,12 @@ class Trace(Sequence[PositionTrace]):
         return f'<tr><td style="{_CELL}">{escape(self._text(place))}</td>{cells}</tr>'
 
     def _text(self, place: int) -> str:
-        """Of the drawn token, which may be too unlikely to be among the candidates of any stage but the last."""
+        """Of the drawn token; its id where it is too unlikely for any candidate and no logprobs name it."""
+        token_id = self._ids[place]
         known = {c.token_id: c.decoded_token for stage in self._positions[place] for c in stage.top}
-        return visible(known.get(self._ids[place], f"#{self._ids[place]}"))
+        if self._logprobs is not None:
+            known[token_id] = self._logprobs[place][token_id].decoded_token
+        return visible(known.get(token_id, f"#{token_id}"))
 
 
 def _cell(stage: TraceStage | None) -> str:
