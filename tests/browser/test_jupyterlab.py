@@ -64,7 +64,8 @@ def test_the_tile_opens_the_playground_and_it_answers(lab: Jupyter, page: Page, 
     page.locator(".jp-LauncherCard", has_text="Aphrodite").click()
     board = page.frame_locator(".lm-DockPanel iframe")
     question = board.get_by_placeholder("Ask something.")
-    expect(question).to_be_visible(timeout=120_000)  # the first time, the playground itself is started
+    # The first time, the playground itself is started; it is ready when it knows the model.
+    expect(board.locator("#model input")).to_have_value("demo", timeout=120_000)
     board.locator("#field-seed input, #field-seed textarea").fill("7")
     question.fill("What is 39 + 48?")
     question.press("Enter")

@@ -138,7 +138,9 @@ def build(shared: Shared) -> None:
             return {now: view.now, facts: view.facts} | (starting if is_first else {})
         found = {now: "", facts: view.facts, turns: view.turns, said: past(view.turns) or _EMPTY}
         found |= {again: gr.update(interactive=bool(view.turns)), new: gr.update(interactive=bool(view.turns))}
-        back: dict[str, Any] = {} if view.question is None else {"value": view.question}
+        # A short answer is whole before there was anything to show: then the question is taken away only now.
+        left = "" if is_first and view.question is None else view.question
+        back: dict[str, Any] = {} if left is None else {"value": left}
         found[question] = gr.update(submit_btn="Send", stop_btn=False, **back)
         if view.cell is None:
             return found
