@@ -106,3 +106,11 @@ def test_connect_without_an_address_finds_this_machine_s_service(cells: Cells) -
     _, shown = cells("%aphrodite connect")
     assert "demo" in shown and "127.0.0.1" in shown
     assert "demo: ready" in repr(cells("%aphrodite status")[0])
+
+
+def test_a_chat_without_a_name_starts_anew_each_time(cells: Cells) -> None:
+    cells("%%aphrodite --chat --temperature 0 --into first\nWhat is 39 + 48?")
+    cells("%%aphrodite --chat --temperature 0 --into second\nWhat is 39 + 48?")
+    first, _ = cells("first")
+    second, _ = cells("second")
+    assert first.result.prompt_token_ids == second.result.prompt_token_ids

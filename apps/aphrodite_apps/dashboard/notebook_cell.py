@@ -6,7 +6,6 @@ system message of several lines, spaces at a prompt's ends) is Python.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -37,16 +36,11 @@ def notebook_cell(asked: Asked) -> str:
     system, text, is_chat = found
     is_raw = "{{" in text
     words = [*(["-m", asked.model] if asked.model else []), "--preset", "neutral"]
-    words += [f"--system={system}"] if system else ["--chat", _name(asked)] if is_chat else []
+    words += [f"--system={system}"] if system else ["--chat"] if is_chat else []
     for name, value in asked.fields.items():
         words += _flag(name, value)
     flags = shlex.join([*words, *(["--raw"] if is_raw else [])])
     return f"%%aphrodite {flags}\n{text}"
-
-
-def _name(asked: Asked) -> str:
-    """A conversation's name that no other request has: under a name that was used, a cell would go on with it."""
-    return "playground-" + hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
 
 
 def _parts(prompt: str | Sequence[Message]) -> tuple[str, str, bool] | None:

@@ -80,7 +80,7 @@ def params_of(fields: Mapping[str, Any]) -> SamplingParams:
 
 
 def _prompt(notebook: Notebook, arguments: argparse.Namespace, prompt: str) -> str | list[Message]:
-    if not (arguments.chat or arguments.system):
+    if arguments.chat is None and not arguments.system:
         return prompt
     messages = list(notebook.conversations.get(arguments.chat or "", ()))
     if arguments.system:

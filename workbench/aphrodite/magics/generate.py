@@ -26,7 +26,7 @@ def run(notebook: Notebook, arguments: argparse.Namespace) -> Any:
         raise UsageError("generate: give a prompt in quotes, or --prompts with a variable that holds some")
     if len(arguments.prompt) == 1 and not listed:
         return prompt_cell.value(notebook, arguments, arguments.prompt[0])
-    if arguments.chat and arguments.chat != "default":
+    if arguments.chat:
         raise UsageError(f"--chat {arguments.chat}: a conversation goes on with one prompt, not with several")
     requests = [asked(notebook, arguments, prompt) for prompt in arguments.prompt]
     arguments.raw = True  # texts of a variable are data: their braces mean nothing

@@ -29,7 +29,7 @@ def add_prompt_flags(found: argparse.ArgumentParser) -> None:
     """What `%%aphrodite` and `%aphrodite generate` and `chat` share."""
     found.add_argument("-m", "--model", help="a served model (default: the only one)")
     found.add_argument("--system", metavar="TEXT", help="a system message; makes the prompt a chat")
-    found.add_argument("--chat", nargs="?", const="default", metavar="NAME",
+    found.add_argument("--chat", nargs="?", const="", metavar="NAME",
                        help="answer as a chat; a name keeps the conversation for later cells")  # fmt: skip
     found.add_argument("--schema", metavar="NAME",
                        help="the answer is JSON of this variable's schema: a dict, or a pydantic model")  # fmt: skip
