@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 
-#: Terms a row that are left for the exact sum, which is slow: about 10 us for so many.
-_SUMMED_EXACTLY = 256
+from aphrodite_engine.sampling.ordering import entropy_of
 
 
 @dataclass(frozen=True)
@@ -35,26 +33,11 @@ def top_logprobs(logits: torch.Tensor, token_ids: list[int], counts: list[int]) 
     own = logprobs.gather(1, chosen)
     ranks = (logprobs > own).sum(1) + 1
     largest = torch.topk(logprobs, min(max(counts), logits.shape[1]), dim=1).values
-    entropy_of = entropies(logits, logprobs)
+    entropies = entropy_of(logprobs)[:, 0].tolist()
     return [
-        TopLogprobs(float(own[r, 0]), int(ranks[r]), _best(logprobs[r], largest[r, :count]), entropy_of[r])
+        TopLogprobs(float(own[r, 0]), int(ranks[r]), _best(logprobs[r], largest[r, :count]), entropies[r])
         for r, count in enumerate(counts)
     ]
-
-
-def entropies(logits: torch.Tensor, logprobs: torch.Tensor) -> list[float]:
-    """Shannon entropy (nats) of each row of logits (R, V), given their log_softmax; impossible tokens add nothing.
-
-    Folded by halves, elementwise, then summed exactly: torch's own sum may split a row among threads when it is alone
-    and not when it has neighbours, so that its last bit would depend on them.
-    """
-    finite = logprobs.clamp_min(torch.finfo(logprobs.dtype).min)  # 0 * log 0 is 0, not NaN
-    terms = torch.softmax(logits, dim=1) * -finite
-    while (width := terms.shape[1]) > _SUMMED_EXACTLY:
-        half = width // 2
-        terms[:, :half] += terms[:, width - half :]
-        terms = terms[:, : width - half]
-    return [math.fsum(row) for row in terms.tolist()]
 
 
 def _best(logprobs: torch.Tensor, largest: torch.Tensor) -> tuple[tuple[int, float], ...]:

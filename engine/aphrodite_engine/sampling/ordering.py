@@ -13,9 +13,12 @@ def row_sum(values: torch.Tensor) -> torch.Tensor:
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:
     """(R, 1) float64, in nats."""
-    logprobs = torch.log_softmax(logits, dim=1)
-    weighted = torch.where(logprobs > float("-inf"), logprobs.exp() * logprobs, 0.0)
-    return -row_sum(weighted)
+    return entropy_of(torch.log_softmax(logits, dim=1))
+
+
+def entropy_of(logprobs: torch.Tensor) -> torch.Tensor:
+    """(R, 1) float64, in nats, of rows of log-probabilities; impossible tokens add nothing."""
+    return -row_sum(torch.where(logprobs > float("-inf"), logprobs.exp() * logprobs, 0.0))
 
 
 def ascending(keys: torch.Tensor) -> torch.Tensor:
