@@ -18,7 +18,8 @@ def entropy(logits: torch.Tensor) -> torch.Tensor:
 
 def entropy_of(logprobs: torch.Tensor) -> torch.Tensor:
     """(R, 1) float64, in nats, of rows of log-probabilities; impossible tokens add nothing."""
-    return -row_sum(torch.where(logprobs > float("-inf"), logprobs.exp() * logprobs, 0.0))
+    # From 0.0: minus a sum of 0 would be -0.
+    return 0.0 - row_sum(torch.where(logprobs > float("-inf"), logprobs.exp() * logprobs, 0.0))
 
 
 def ascending(keys: torch.Tensor) -> torch.Tensor:
