@@ -62,7 +62,6 @@ def test_an_unknown_id_is_not_found(pair_sdk: openai.OpenAI, name: str) -> None:
         ("POST", "/v1/fine_tuning/jobs"),
         ("GET", "/v1/vector_stores"),
         ("GET", "/v2/models"),
-        ("GET", "/"),
     ],
 )
 def test_what_does_not_exist_is_not_found_with_an_error_object(http: httpx2.Client, method: str, path: str) -> None:

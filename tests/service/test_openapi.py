@@ -240,7 +240,8 @@ def test_ranges_are_those_that_the_engine_checks(document: Document) -> None:
         inside = [schema[key] for key in ("minimum", "maximum") if key in schema]
         outside = [schema["maximum"] + step, schema.get("exclusiveMinimum", schema.get("minimum", 0) - step)]
         for value in inside:
-            checked({"max_tokens": None, name: value})  # the engine's default would be less than the most min_tokens
+            # Neutral, these would be less than the most of min_tokens and of dynatemp_min.
+            checked({"max_tokens": None, "dynatemp_max": 100, name: value} if name != "temperature" else {name: value})
         for value in outside:
             with pytest.raises(ApiError, match=name):
                 checked({name: value})

@@ -20,7 +20,7 @@ import msgspec
 
 from aphrodite.service import runtime
 from aphrodite.service.access import exposure
-from aphrodite.service.listener import listen
+from aphrodite.service.listener import PortInUse, listen
 from aphrodite.service.runtime import Connection, ServiceError
 from aphrodite.service.settings import ServiceSettings
 
@@ -30,6 +30,8 @@ _POLL_SECONDS = 0.05
 _ASK_SECONDS = 600.0
 _STATUS_SECONDS = 10.0
 _LOG_LINES_SHOWN = 5
+#: How long a killed service may take to let go of its port.
+_PORT_SECONDS = 2.0
 #: Where the service finds the socket to listen on; 0, 1 and 2 are taken.
 LISTENER_DESCRIPTOR = 3
 
@@ -159,7 +161,7 @@ def client(connection: Connection, timeout: float) -> http.client.HTTPConnection
 
 
 def _start(settings: ServiceSettings, deadline: float, report: Report | None) -> Started:
-    with contextlib.closing(listen(settings.host, settings.port)) as listener:
+    with contextlib.closing(_listen(settings)) as listener:
         port = listener.getsockname()[1]
         pid = _spawn(msgspec.structs.replace(settings, port=port), listener)
     try:
@@ -176,6 +178,18 @@ def _start(settings: ServiceSettings, deadline: float, report: Report | None) ->
             os.kill(pid, signal.SIGTERM)
             os.waitpid(pid, 0)
         raise
+
+
+def _listen(settings: ServiceSettings) -> socket.socket:
+    """A service that was killed a moment ago may still have its port: its threads end one after the other."""
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        try:
+            return listen(settings.host, settings.port)
+        except PortInUse:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 def _has_ended(pid: int) -> bool:

@@ -10,11 +10,16 @@ from aphrodite.service.runtime import ServiceError
 _BACKLOG = 1024
 
 
+class PortInUse(ServiceError):
+    """Another program listens there."""
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 lets the system choose one.
 
     Raises:
-        ServiceError: the address is taken, not allowed or not this machine's.
+        PortInUse: the address is taken.
+        ServiceError: it is not allowed or not this machine's.
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -25,7 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise ServiceError(
+            raise PortInUse(
                 f"port {port} is in use by another program; end that, or choose another port: --port N"
             ) from error
         raise ServiceError(f"cannot listen on {host}:{port}: {error.strerror}") from error
