@@ -35,6 +35,7 @@ def test_prompts_come_from_lists_and_columns(cells: Cells, value: object, expres
     assert isinstance(answers, Generations) and answers.texts == ["87", "42"]
     assert shown.startswith("2 prompts, up to 512 tokens\n")
     assert list(answers.df["finish_reason"]) == ["stop", "stop"]
+    assert list(answers.df["prompt"]) == QUESTIONS, "what was asked, not what the chat template made of it"
 
 
 def test_prompts_of_a_line_are_templates_and_those_of_a_variable_are_data(cells: Cells) -> None:

@@ -39,12 +39,19 @@ class Generation:
         model: the name it was asked under.
         params: the sampling fields that were given.
         shade: what its tokens are shaded by: "probability", "entropy" or "none".
+        question: what a person asked; `result.prompt` is what the model read, with a chat's marks.
     """
 
     def __init__(
-        self, result: GenerationResult, model: str, params: Mapping[str, Any], shade: Shade = "probability"
+        self,
+        result: GenerationResult,
+        model: str,
+        params: Mapping[str, Any],
+        shade: Shade = "probability",
+        question: str | None = None,
     ) -> None:
         self.result, self.model, self.params = result, model, dict(params)
+        self.question = result.prompt if question is None else question
         self.shade: Shade = checked(shade)
         self._live: LiveSequences | None = None
 
@@ -113,7 +120,7 @@ class Generation:
         Raises:
             ValueError: none of the three.
         """
-        return Generation(self.result, self.model, self.params, checked(shade))
+        return Generation(self.result, self.model, self.params, checked(shade), self.question)
 
     def view(self, index: int = 0) -> TokenView:
         """A widget of one sequence: hover or walk over its tokens, choose the shade, click one (`.selected`)."""
@@ -159,7 +166,7 @@ def rows_of(generation: Generation) -> list[dict[str, Any]]:
     result, timing = generation.result, generation.timing
     shared = {
         "model": generation.model,
-        "prompt": result.prompt,
+        "prompt": generation.question,
         **generation.params,
         "prompt_tokens": len(result.prompt_token_ids),
     }
@@ -232,7 +239,7 @@ class Generations(Sequence[Generation]):
 
     def _lines(self) -> list[generation_table.Line]:
         return [
-            generation_table.Line(number, generation.result.prompt or "", output, generation.model, generation.shade)
+            generation_table.Line(number, generation.question or "", output, generation.model, generation.shade)
             for number, generation in enumerate(self._generations)
             for output in generation.result.outputs
         ]

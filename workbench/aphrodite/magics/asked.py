@@ -35,6 +35,11 @@ class Asked:
     model: str
     shade: Shade = "probability"
 
+    @property
+    def question(self) -> str:
+        """The prompt, or of a conversation what was said last."""
+        return self.prompt if isinstance(self.prompt, str) else str(self.prompt[-1]["content"])
+
     def with_fields(self, **changes: Any) -> Asked:
         """The same with other sampling fields.
 

@@ -89,7 +89,8 @@ def _events(request: Asked, remote: AsyncClient) -> AsyncGenerator[TokenEvent]:
 def _generation(request: Asked, events: Sequence[TokenEvent]) -> Generation:
     outputs = [CompletionOutput(index, request.params.seed or 0) for index in range(request.params.n)]
     prompt = request.prompt if isinstance(request.prompt, str) else None
-    generation = Generation(GenerationResult("", prompt, [], outputs), request.model, request.fields, request.shade)
+    result = GenerationResult("", prompt, [], outputs)
+    generation = Generation(result, request.model, request.fields, request.shade, request.question)
     _fold(generation, events)
     return generation
 

@@ -46,7 +46,11 @@ def answer_all(notebook: Notebook, requests: Sequence[Asked]) -> Generations:
     finally:
         feed.close()
     found = [(requests[number], result) for number, result in sorted(results.items())]
-    return Generations([Generation(result, request.model, request.fields, request.shade) for request, result in found])
+    return Generations([_generation(request, result) for request, result in found])
+
+
+def _generation(request: Asked, result: GenerationResult) -> Generation:
+    return Generation(result, request.model, request.fields, request.shade, request.question)
 
 
 def plan(requests: Sequence[Asked]) -> str:
