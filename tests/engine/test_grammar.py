@@ -115,6 +115,7 @@ def test_whatever_the_sampler_does_a_text_that_ended_follows_its_grammar(
         assert follows(asked, output.text)
 
 
+@pytest.mark.slow
 @CHECKED
 @given(many=st.lists(asks(), min_size=2, max_size=6), common=st.integers(0, 40))
 def test_alone_together_in_chunks_cached_or_preempted_the_same_bits(
@@ -415,6 +416,7 @@ def test_the_kept_bytes_are_bounded_too(tiny: LLM, monkeypatch: pytest.MonkeyPat
     assert tiny._admission.grammars.kept[1] <= 2**21
 
 
+@pytest.mark.slow
 def test_who_asks_for_no_grammar_does_not_load_the_library(tiny_folder: Path) -> None:
     code = (
         "import sys; from aphrodite_engine.llm import LLM\n"

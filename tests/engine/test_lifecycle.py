@@ -97,6 +97,7 @@ def test_closing_ends_calls_that_run_in_other_threads(tiny_folder: Path) -> None
     assert [ends.get_nowait() for _ in threads] == ["closed"] * 3
 
 
+@pytest.mark.slow
 def test_a_request_that_races_with_close_is_answered_or_refused_never_left_waiting(tiny_folder: Path) -> None:
     for _ in range(5):
         llm, answers = LLM(tiny_folder), queue.SimpleQueue[str]()
@@ -128,6 +129,7 @@ def test_an_engine_that_is_dropped_without_close_ends_its_thread_and_frees_its_m
     assert model() is None
 
 
+@pytest.mark.slow
 def test_close_gives_the_memory_back(tmp_path: Path) -> None:
     """Five times load, generate, close: what stays is what the first time left (libraries, compiled kernels)."""
     folder = write_tiny_llama(
@@ -159,6 +161,7 @@ print(json.dumps([llm.plan.weight_bytes, sizes]))
     assert last - first < 0.05 * weights, "and nothing piles up"
 
 
+@pytest.mark.slow
 def test_a_process_that_forgets_to_close_in_the_middle_of_a_stream_ends_quietly(tiny_folder: Path) -> None:
     script = """
 import sys
@@ -171,6 +174,7 @@ print([len(next(stream).token_ids) for stream in streams])
     assert run_script(script, str(tiny_folder)) == "[1, 1, 1]\n"
 
 
+@pytest.mark.slow
 def test_threads_that_outlive_the_main_one_are_served_to_the_end(tiny_folder: Path) -> None:
     script = """
 import sys, threading, time
@@ -263,6 +267,7 @@ def test_an_interrupt_aborts_the_calls_requests_and_the_engine_stays_usable(
     assert tiny.generate("ab", SHORT)[0].finished
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_generate_leaves_the_engine_usable(tiny_folder: Path) -> None:
     script = """
 import sys, time

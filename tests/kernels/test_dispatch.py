@@ -41,6 +41,7 @@ def in_a_new_process(code: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.slow
 def test_an_unknown_setting_raises_when_first_asked() -> None:
     done = in_a_new_process("from aphrodite_kernels import dispatch; dispatch.backend('cpu')", APHRODITE_KERNELS="fast")
     assert done.returncode == 1

@@ -42,6 +42,7 @@ def library(other_library: native.Library, monkeypatch: pytest.MonkeyPatch) -> n
     return other_library
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_every_case_is_accurate(dtype: torch.dtype, library: native.Library, generator: torch.Generator) -> None:
     for op in (matmul, attention, rms_norm, rope, silu_mul, sample, nucleus):

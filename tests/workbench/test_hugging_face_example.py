@@ -43,6 +43,7 @@ def gpt2_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_example_runs_as_it_is_written(gpt2_folder: Path) -> None:
     names: dict[str, object] = {"MODEL": str(gpt2_folder)}
     exec(EXAMPLE, names)

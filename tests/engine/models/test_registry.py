@@ -162,6 +162,7 @@ def test_encoders_embed_and_decoders_generate(checkpoint: Checkpoint) -> None:
         load_encoder(read_model_config(checkpoint("llama")), options)
 
 
+@pytest.mark.slow
 def test_the_fast_path_starts_without_transformers(checkpoint: Checkpoint) -> None:
     code = (
         "import sys, torch; from pathlib import Path; from aphrodite_engine.models import base, registry\n"

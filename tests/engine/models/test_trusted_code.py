@@ -64,6 +64,7 @@ def test_untrusted_code_is_refused_and_never_runs(home_made: Path) -> None:
     assert not ran(home_made)
 
 
+@pytest.mark.slow
 def test_trusted_code_gives_what_the_same_weights_give_without_it(home_made: Path) -> None:
     params = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
     with LLM(home_made, trust_remote_code=True, kv_cache_memory=2**22) as llm:
