@@ -20,7 +20,7 @@ from train import SEED as TRAINING_SEED
 from train import Run, mean_weights, train
 
 HERE = Path(__file__).parent
-WORK = HERE / "work"
+WORK = HERE / "scratch"
 SHIPPED = HERE.parent.parent / "engine" / "aphrodite_engine" / "demo"
 ITEMS = 200
 

@@ -129,7 +129,7 @@ def _places(ours: Ours) -> Iterator[tuple[Any, str, str]]:
     yield batch, "_tensor", "ops"
     yield from ((pipeline, name, "ops") for name in ("argmax", "gumbel_argmax"))
     if dispatch.runs_native(torch.empty(0)):
-        library = native.library()
+        library = native.compiled()
         yield from ((library, name, "native") for name in vars(library) if name != "path")
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the measured shapes: random weights, written once into work/ (git does not see them)."""
+"""Checkpoints of the measured shapes: random weights, written once into scratch/ (git does not see them)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-WORK = Path(__file__).parent / "work"
+WORK = Path(__file__).parent / "scratch"
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def _attention_native(
 ) -> None:
     _, heads, dim = q.shape
     batch, width = block_tables.shape
-    native.library().attention(
+    native.compiled().attention(
         q.data_ptr(), q.stride(0), native.DTYPE_CODES[q.dtype], k_cache.data_ptr(), v_cache.data_ptr(),
         native.DTYPE_CODES[k_cache.dtype], block_tables.data_ptr(), width, query_start.data_ptr(),
         context_len.data_ptr(), out.data_ptr(), batch, heads, k_cache.shape[1], dim, scale, window or 0,

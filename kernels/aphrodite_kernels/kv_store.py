@@ -109,7 +109,7 @@ def _kv_store_native(
     k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, slots: torch.Tensor
 ) -> None:
     tokens, heads, dim = k.shape
-    native.library().kv_store(
+    native.compiled().kv_store(
         k.data_ptr(), k.stride(0), v.data_ptr(), v.stride(0), k_cache.data_ptr(), v_cache.data_ptr(), slots.data_ptr(),
         k.element_size(), tokens, heads, dim, torch.get_num_threads(),
     )  # fmt: skip

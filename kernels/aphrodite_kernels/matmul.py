@@ -55,7 +55,7 @@ class PackedWeight:
         self.device = torch.device(device)
         self.bias = None if bias is None else bias.to(self.device, torch.float32).contiguous()
         probe = torch.empty(0, device=self.device)
-        self.panel: int = native.library().panel() if runs_native(probe) else 0
+        self.panel: int = native.compiled().panel() if runs_native(probe) else 0
         stored = (-(-rows // self.panel), depth, self.panel) if self.panel else (rows, depth)
         self._data = lazy_zeros(stored, dtype, self.device)
         self._plain_bias = None if self.bias is None else self.bias.to(dtype)
@@ -80,7 +80,7 @@ class PackedWeight:
             self._data[first_row : first_row + weight.shape[0]].copy_(weight)
             return
         source = weight.detach().to(self.device).contiguous()
-        native.library().pack_rows(
+        native.compiled().pack_rows(
             source.data_ptr(), self._data.data_ptr(), first_row, source.shape[0], depth, source.element_size(),
             torch.get_num_threads(),
         )  # fmt: skip
@@ -104,7 +104,7 @@ class PackedWeight:
             return torch.nn.functional.embedding(ids, self._data)
         ids = ids.contiguous()
         out = torch.empty((ids.shape[0], self.shape[1]), dtype=self.dtype)
-        bad = native.library().weight_rows(
+        bad = native.compiled().weight_rows(
             self._data.data_ptr(), ids.data_ptr(), out.data_ptr(), ids.shape[0], *self.shape, out.element_size(),
             torch.get_num_threads(),
         )  # fmt: skip
@@ -199,7 +199,7 @@ def matmul_reference(x: torch.Tensor, weight: PackedWeight, dtype: torch.dtype) 
 
 def _matmul_native(x: torch.Tensor, weight: PackedWeight, out: torch.Tensor) -> None:
     codes = native.DTYPE_CODES
-    failed = native.library().matmul(
+    failed = native.compiled().matmul(
         x.data_ptr(), codes[x.dtype], weight._data.data_ptr(), codes[weight.dtype],
         None if weight.bias is None else weight.bias.data_ptr(), out.data_ptr(), codes[out.dtype],
         x.shape[0], *weight.shape, torch.get_num_threads(),

@@ -68,7 +68,7 @@ class Library:
 
 
 @cache
-def library() -> Library:
+def compiled() -> Library:
     """Compile the library if this machine has not done so yet, and load it.
 
     Raises:

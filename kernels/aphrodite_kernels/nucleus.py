@@ -41,7 +41,7 @@ def nucleus(probabilities: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
     if not runs_native(probabilities):
         return nucleus_reference(probabilities, mass)
     keep = torch.empty_like(probabilities, dtype=torch.bool)
-    failed = native.library().nucleus(
+    failed = native.compiled().nucleus(
         probabilities.data_ptr(), mass.contiguous().data_ptr(), keep.data_ptr(), rows, vocab, torch.get_num_threads()
     )
     if failed:

@@ -76,7 +76,7 @@ def _rms_norm_native(
     x: torch.Tensor, residual: torch.Tensor | None, weight: torch.Tensor, eps: float, out: torch.Tensor
 ) -> None:
     rows, width = x.shape
-    native.library().rms_norm(
+    native.compiled().rms_norm(
         x.data_ptr(), None if residual is None else residual.data_ptr(), weight.data_ptr(), out.data_ptr(),
         native.DTYPE_CODES[x.dtype], rows, width, eps, torch.get_num_threads(),
     )  # fmt: skip

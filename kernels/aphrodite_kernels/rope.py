@@ -90,7 +90,7 @@ def _rope_native(
     eps: float,
 ) -> None:
     tokens, q_heads, dim = q.shape
-    native.library().rope(
+    native.compiled().rope(
         q.data_ptr(), q.stride(0), q_heads, k.data_ptr(), k.stride(0), k.shape[1], native.DTYPE_CODES[q.dtype],
         tokens, dim, cos_sin.shape[1], positions.data_ptr(), cos_sin.data_ptr(),
         None if q_norm is None else q_norm.data_ptr(), None if k_norm is None else k_norm.data_ptr(), eps,

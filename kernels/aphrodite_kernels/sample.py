@@ -35,7 +35,7 @@ def philox_uniform(
     if not runs_native(seeds):
         return philox_uniform_reference(seeds, sequence, position, purpose, n)
     out = torch.empty((seeds.shape[0], n), dtype=torch.float32)
-    native.library().philox_uniform(
+    native.compiled().philox_uniform(
         seeds.data_ptr(), sequence.data_ptr(), position.data_ptr(), purpose, out.data_ptr(), seeds.shape[0], n,
         torch.get_num_threads(),
     )  # fmt: skip
@@ -67,7 +67,7 @@ def gumbel_argmax(
             logits - (-philox_uniform_reference(seeds, sequence, position, purpose, vocab).log()).log()
         )
     out = torch.empty(rows, dtype=torch.int64)
-    native.library().gumbel_argmax(
+    native.compiled().gumbel_argmax(
         logits.data_ptr(), seeds.data_ptr(), sequence.data_ptr(), position.data_ptr(), purpose, out.data_ptr(),
         rows, vocab, torch.get_num_threads(),
     )  # fmt: skip
@@ -87,7 +87,7 @@ def argmax(logits: torch.Tensor) -> torch.Tensor:
     if not runs_native(logits):
         return argmax_reference(logits)
     out = torch.empty(logits.shape[0], dtype=torch.int64)
-    native.library().argmax(logits.data_ptr(), out.data_ptr(), *logits.shape, torch.get_num_threads())
+    native.compiled().argmax(logits.data_ptr(), out.data_ptr(), *logits.shape, torch.get_num_threads())
     return out
 
 

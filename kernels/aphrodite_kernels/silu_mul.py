@@ -42,7 +42,7 @@ def silu_mul_reference(gate_up: torch.Tensor) -> torch.Tensor:
 
 def _silu_mul_native(gate_up: torch.Tensor, out: torch.Tensor) -> None:
     rows, width = out.shape
-    native.library().silu_mul(
+    native.compiled().silu_mul(
         gate_up.data_ptr(), out.data_ptr(), native.DTYPE_CODES[out.dtype], rows, width, torch.get_num_threads()
     )
 

@@ -80,7 +80,7 @@ def test_the_cache_is_private_and_falls_back_where_it_cannot_be_written(
 
 @pytest.mark.skipif(dispatch.compiler() is None, reason="no C compiler")
 def test_torch_and_the_library_share_one_openmp_runtime() -> None:
-    native.library()
+    native.compiled()
     maps = Path("/proc/self/maps")
     if not maps.exists():
         pytest.skip("no /proc")

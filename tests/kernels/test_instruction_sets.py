@@ -37,7 +37,7 @@ def other_library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def library(other_library: native.Library, monkeypatch: pytest.MonkeyPatch) -> native.Library:
-    monkeypatch.setattr(native, "library", lambda: other_library)
+    monkeypatch.setattr(native, "compiled", lambda: other_library)
     monkeypatch.setattr(dispatch, "backend", lambda device_type: Backend.NATIVE)
     return other_library
 

@@ -36,7 +36,7 @@ def _build_kernels(device: str) -> None:
     timer.daemon = True
     timer.start()
     try:
-        native.library()
+        native.compiled()
     finally:
         timer.cancel()
 
