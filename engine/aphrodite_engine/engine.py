@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from aphrodite_engine.constraints.stop import StopStrings
-from aphrodite_engine.errors import ModelError, ParameterError
+from aphrodite_engine.dead_end import dead_end, is_lost
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import (
-    FinishReason,
     Logprob,
     PositionLogprobs,
     PositionTrace,
@@ -32,13 +30,9 @@ from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
 from aphrodite_engine.sampling.suffixes import SuffixMatches
 from aphrodite_engine.sampling.trace import Stage
 from aphrodite_engine.scheduler import Scheduler
-from aphrodite_engine.tokenizer import Detokenizer, Tokenizer, incremental_detokenizer
+from aphrodite_engine.sequence_text import End, Limits, SequenceText
+from aphrodite_engine.tokenizer import Tokenizer
 from aphrodite_kernels.sample import NOTHING
-
-_NO_LOGITS = (
-    "the model gave no usable logits: every one is NaN or -inf. Its weights may be damaged, or float16 too narrow for "
-    "it (try dtype=bfloat16 or float32)"
-)
 
 
 @dataclass(eq=False)
@@ -53,14 +47,6 @@ class _Job:
     first_token: float | None = None
     prompt_logprobs: list[PositionLogprobs | None] = field(default_factory=list)
     hidden: list[torch.Tensor] = field(default_factory=list)
-
-
-@dataclass
-class _Text:
-    """A sequence's way from ids to text."""
-
-    detokenizer: Detokenizer | None
-    stop: StopStrings
 
 
 @dataclass(frozen=True)
@@ -86,14 +72,6 @@ class EngineStats:
     step_tokens: int = 0
 
 
-@dataclass(frozen=True)
-class _End:
-    """Why a sequence ended; `reason` None is "it goes on"."""
-
-    reason: FinishReason | None = None
-    by: int | str | None = None
-
-
 class Engine:
     """One model, served one step at a time. Not thread-safe: one thread owns it (loop.py)."""
 
@@ -111,8 +89,9 @@ class Engine:
         self.runner, self.scheduler, self.tokenizer = runner, scheduler, tokenizer
         self.model_key, self.vocab_size, self.max_model_len = model_key, vocab_size, max_model_len
         self.eos_token_ids = eos_token_ids
+        self._limits = Limits(eos_token_ids, max_model_len)
         self._jobs: dict[str, _Job] = {}
-        self._texts: dict[Sequence, _Text] = {}
+        self._texts: dict[Sequence, SequenceText] = {}
         self._in_step: list[str] = []
         self._pulse = Pulse()
         self._prompt_tokens = self._cached_tokens = self._output_tokens = 0
@@ -152,7 +131,8 @@ class Engine:
         if request.grammar is not None:
             for sequence in sequences:
                 sequence.grammar = request.grammar.start()
-        texts = {sequence: self._new_text(request) for sequence in sequences}
+        tokenizer = None if request.pooling else self.tokenizer
+        texts = {sequence: SequenceText(request, tokenizer, self._limits) for sequence in sequences}
         self._jobs[request.request_id] = _Job(request, time.perf_counter(), sequences, count)
         self._texts |= texts
         for sequence in sequences:
@@ -171,7 +151,7 @@ class Engine:
         job = self._jobs.get(request_id)
         if job is None:
             return []
-        return [self._finish(job, sequence, _End("abort")) for sequence in job.sequences if sequence in self._texts]
+        return [self._finish(job, sequence, End("abort")) for sequence in job.sequences if sequence in self._texts]
 
     def fail_step(self, error: BaseException) -> list[TokenEvent]:
         """After step() raised: end, with this error, the requests that took part in it. The others go on."""
@@ -217,10 +197,8 @@ class Engine:
             self._collect_prompt_logprobs(job, result)
         if result.drawn is None:
             return []
-        if sequence.grammar is not None and sequence.grammar.problem is not None:
-            return self._fail(sequence.request.request_id, _grammar_error(sequence, sequence.grammar.problem))
-        if result.drawn.token_id == NOTHING:
-            return self._fail(sequence.request.request_id, _nothing_possible(sequence))
+        if result.drawn.token_id == NOTHING or is_lost(sequence):
+            return self._fail(sequence.request.request_id, dead_end(sequence))
         return [self._digest_token(job, sequence, result.drawn)]
 
     def _digest_token(self, job: _Job, sequence: Sequence, drawn: Drawn) -> TokenEvent:
@@ -232,7 +210,7 @@ class Engine:
         self._output_tokens += 1
         positions = None if logprobs is None else (self._position(token_id, logprobs),)
         traces = None if drawn.trace is None else (tuple(map(self._stage, drawn.trace)),)
-        text, end = self._advance_text(sequence, token_id)
+        text, end = self._texts[sequence].add(sequence, token_id)
         if end.reason is not None:
             return self._finish(job, sequence, end, text, (token_id,), positions, traces)
         return TokenEvent(
@@ -247,45 +225,17 @@ class Engine:
             num_cached_tokens=sequence.num_cached or 0,
         )
 
-    def _advance_text(self, sequence: Sequence, token_id: int) -> tuple[str, _End]:
-        """New text to show, and whether the sequence ends with this token."""
-        params, text = sequence.request.params, self._texts[sequence]
-        long_enough = sequence.num_output >= params.min_tokens
-        ends_by_id = self._ends_by_id(sequence, token_id)
-        shown = ""
-        if text.detokenizer is not None and not (ends_by_id and not params.include_stop_str_in_output):
-            stopped = text.stop.add(text.detokenizer.add(token_id), active=long_enough)
-            if stopped.stopped_by is not None:
-                return stopped.text, _End("stop", stopped.stopped_by)
-            shown = stopped.text
-        if ends_by_id:
-            return shown, _End("stop", token_id if token_id in params.stop_token_ids else None)
-        if sequence.grammar is not None and sequence.grammar.is_complete:
-            return shown, _End("stop")
-        if params.max_tokens is not None and sequence.num_output >= params.max_tokens:
-            return shown, _End("length")
-        if len(sequence.token_ids) >= self.max_model_len:
-            return shown, _End("length")
-        return shown, _End()
-
-    def _ends_by_id(self, sequence: Sequence, token_id: int) -> bool:
-        params = sequence.request.params
-        is_eos = token_id in self.eos_token_ids and not params.ignore_eos
-        return is_eos or token_id in params.stop_token_ids
-
     def _finish(
         self,
         job: _Job,
         sequence: Sequence,
-        end: _End,
+        end: End,
         text: str = "",
         token_ids: tuple[int, ...] = (),
         logprobs: tuple[PositionLogprobs, ...] | None = None,
         traces: tuple[PositionTrace, ...] | None = None,
     ) -> TokenEvent:
-        state = self._texts.pop(sequence)
-        if state.detokenizer is not None and not isinstance(end.by, str):
-            text += self._flush(state, sequence)
+        text += self._texts.pop(sequence).finish(sequence, end)
         self.scheduler.finish(sequence)
         job.unfinished -= 1
         if job.unfinished == 0:
@@ -313,13 +263,6 @@ class Engine:
             if self._texts.pop(sequence, None) is not None:
                 self.scheduler.finish(sequence)
         return [TokenEvent(request_id, 0, job.request.seed, finish_reason="error", error=error)]
-
-    def _flush(self, state: _Text, sequence: Sequence) -> str:
-        """Text held back as an incomplete character or as the start of a stop string that never came."""
-        assert state.detokenizer is not None
-        active = sequence.num_output >= sequence.request.params.min_tokens
-        stopped = state.stop.add(state.detokenizer.finish(), active=active)
-        return stopped.text + ("" if stopped.stopped_by else state.stop.finish())
 
     def _collect_prompt_logprobs(self, job: _Job, result: ChunkResult) -> None:
         if result.chunk.start == 0:
@@ -352,29 +295,9 @@ class Engine:
             return []
         # One mean over all tokens: a sum of chunk sums would round differently for every way of chunking.
         vector = torch.cat(job.hidden).mean(0) if pooling == "mean" else job.hidden[-1][-1]
-        event = self._finish(job, result.chunk.sequence, _End("stop"))
+        event = self._finish(job, result.chunk.sequence, End("stop"))
         embedding: np.ndarray = vector.cpu().numpy()
         return [TokenEvent(event.request_id, 0, event.seed, finish_reason="stop", embedding=embedding)]
-
-    def _new_text(self, request: Request) -> _Text:
-        params = request.params
-        tokenizer = None if request.pooling else self.tokenizer
-        detokenizer = incremental_detokenizer(tokenizer, params.skip_special_tokens) if tokenizer else None
-        return _Text(detokenizer, StopStrings(params.stop_strings, params.include_stop_str_in_output))
-
-
-def _nothing_possible(sequence: Sequence) -> Exception:
-    """Of a row without a possible token."""
-    request = sequence.request
-    if request.bad_words:
-        return ParameterError("bad_words", request.params.bad_words, "fewer of them: no other token is possible here")
-    if sequence.grammar is None or sequence.request.params.allowed_token_ids is None:
-        return ModelError(_NO_LOGITS)
-    return _grammar_error(sequence, "allowed_token_ids leaves none of the tokens that the grammar allows here")
-
-
-def _grammar_error(sequence: Sequence, problem: str) -> ParameterError:
-    return ParameterError("structured_outputs", sequence.request.params.structured_outputs, problem)
 
 
 def _prompt_logprobs(job: _Job, sequence: Sequence) -> tuple[PositionLogprobs | None, ...] | None:
