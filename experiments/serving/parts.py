@@ -27,6 +27,8 @@ NULL = (sys.executable, str(HERE / "null_worker.py"))
 QUESTION = [{"role": "user", "content": "What is 39 + 48?"}]
 STORY = [{"role": "user", "content": "Tell me a story about a fox named Pip."}]
 REQUESTS = 2000
+#: What each depth of ours is measured beside.
+BESIDE = {"http": "bare", "chat": "bare_engine"}
 
 
 def null_service(ms_per_token: float) -> ServiceSettings:
@@ -43,12 +45,12 @@ def bare(*options: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def bare_process(*options: str) -> Iterator[tuple[int, int]]:
-    """The bare application; its port and process id."""
+def bare_process(*options: str, script: str = "bare.py") -> Iterator[tuple[int, int]]:
+    """A bare application; its port and process id."""
     with socket.socket() as probe:
         probe.bind((load.HOST, 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, str(HERE / "bare.py"), str(port), *options]
+    command = [sys.executable, str(HERE / script), str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
@@ -79,19 +81,21 @@ def chat(model: str, key: str, stream: bool, max_tokens: int = 80, **fields: obj
 
 
 async def layers(rounds: int) -> dict[str, Any]:
-    """Requests a second of ours and of the bare application, A B A B, at three depths.
+    """Requests a second of ours and of bare applications, A B A B, at two depths.
 
-    `http` is a route that asks no engine (GET /v1/models): routing, access, limits, metrics, request ids. `chat` goes
-    on to the null engine in a process of its own and back, with 80 tokens in its answer.
+    `http` is a route that asks no engine (GET /v1/models): routing, access, limits, metrics, request ids; beside an
+    application that returns a constant. `chat` goes on to the null engine in a process of its own and back, with 80
+    tokens in its answer; beside an application that does that and nothing else.
     """
-    found: dict[str, list[float]] = {name: [] for name in ("bare", "http", "chat")}
+    found: dict[str, list[float]] = {name: [] for name in ("bare", "http", "bare_engine", "chat")}
     latencies: dict[str, list[float]] = {name: [] for name in found}
-    with running(null_service(0)) as service, bare() as bare_port:
+    with running(null_service(0)) as service, bare() as bare_port, bare_process(script="bare_engine.py") as asking:
         key, port = new_key(service), service.connection.port
-        body = {"messages": STORY, "model": "null"}
+        body = {"messages": STORY, "model": "null", "max_tokens": 80}
         contestants = {
             "bare": (bare_port, load.request("/", body)),
             "http": (port, load.request("/v1/models", None, key)),
+            "bare_engine": (asking[0], load.request("/", body)),
             "chat": (port, chat("null", key, stream=False)),
         }
         for where, data in contestants.values():
@@ -106,10 +110,10 @@ async def layers(rounds: int) -> dict[str, Any]:
     return {
         "requests_per_s": found,
         "p99_ms": latencies,
-        "ratios": {name: median_ratio(found[name], found["bare"]) for name in ("http", "chat")},
+        "ratios": {name: median_ratio(found[name], found[beside]) for name, beside in BESIDE.items()},
         "added_p99_ms": {
-            name: statistics.median(b - a for a, b in zip(latencies["bare"], latencies[name], strict=True))
-            for name in ("http", "chat")
+            name: statistics.median(b - a for a, b in zip(latencies[beside], latencies[name], strict=True))
+            for name, beside in BESIDE.items()
         },
     }
 
@@ -120,14 +124,20 @@ async def cost(rounds: int) -> dict[str, Any]:
     `bare, logged` is the bare application with as many headers in its answer as ours and uvicorn's own access log.
     """
     found: dict[str, list[float]] = {}
-    with running(null_service(0)) as service, bare_process() as plain, bare_process("--log") as logged:
+    with (
+        running(null_service(0)) as service,
+        bare_process() as plain,
+        bare_process("--log") as logged,
+        bare_process(script="bare_engine.py") as asking,
+    ):
         key = new_key(service)
         ours = (service.connection.port, service.process.pid)
-        body = {"messages": STORY, "model": "null"}
+        body = {"messages": STORY, "model": "null", "max_tokens": 80}
         contestants = {
             "bare": (plain, load.request("/", body), REQUESTS),
             "bare, logged": (logged, load.request("/as-many-headers", body), REQUESTS),
             "GET /v1/models": (ours, load.request("/v1/models", None, key), REQUESTS),
+            "bare, null engine": (asking, load.request("/", body), REQUESTS // 4),
             "chat, 80 tokens": (ours, chat("null", key, stream=False), REQUESTS // 4),
             "chat, 80 tokens streamed": (ours, chat("null", key, stream=True), REQUESTS // 4),
         }

@@ -17,7 +17,7 @@ import uvicorn
 import uvloop
 
 from aphrodite import __version__
-from aphrodite.service import app, runtime
+from aphrodite.service import app, garbage, runtime
 from aphrodite.service.access import exposure
 from aphrodite.service.access.accounts import Accounts
 from aphrodite.service.access.door import Door
@@ -150,6 +150,7 @@ async def _load(service: Service, batches: BatchRunner) -> bool:
             return False
         assert engine.facts is not None
         logger.info("%s is ready after %.1f s", settings.id, engine.facts.load_seconds)
+    garbage.settle()
     service.starting = False
     batches.start()
     return True

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Protocol
 
-from aphrodite.service import boundary, logs
+from aphrodite.service import boundary, garbage, logs
 from aphrodite.service.lifeline import die_with_the_service
 from aphrodite.service.outbox import Outbox
 
@@ -48,6 +48,7 @@ def main() -> None:
     logs.configure_engine(opening.name)
     model = _load(opening, outbox)
     if model is not None:
+        garbage.settle()
         inbox.deliver_to(model)
         outbox.put(boundary.Pong(0, model.stats()))  # what it has taken, before anybody plans beside it
         outbox.put(boundary.Ready(model.facts))
