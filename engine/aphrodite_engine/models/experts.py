@@ -6,9 +6,13 @@ which other rows chose the same expert.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 from aphrodite_engine.memory import forget_content
 from aphrodite_kernels.matmul import PackedWeight, matmul, pack
@@ -34,6 +38,26 @@ def pack_experts(module: torch.nn.Module) -> None:
     up = "gate_up_proj" if module.has_gate else "up_proj"
     packed = PackedExperts(_pack_each(module, up), _pack_each(module, "down_proj"))
     module.packed_experts = packed  # type: ignore[assignment]
+
+
+class EvenRows(TorchFunctionMode):
+    """Context in which every expert of an eager mixture is given equally many rows, the missing ones zeros.
+
+    oneDNN compiles a product in bfloat16 for its number of rows and keeps it: 0.4 MB each, and every expert has its own
+    number of rows. Measured on 40 tokens through 16 experts, that was a tenth of a model of 180 MB.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        super().__init__()
+        self._num_rows = num_rows
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is not F.linear or isinstance(args[1], torch.nn.Parameter):  # an expert's weight is part of a stack
+            return func(*args, **(kwargs or {}))
+        missing = max(0, self._num_rows - len(args[0]))
+        return func(F.pad(args[0], (0, 0, 0, missing)), *args[1:], **(kwargs or {}))[: len(args[0])]
 
 
 def strict_experts(

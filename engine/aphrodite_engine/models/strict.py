@@ -22,7 +22,7 @@ from aphrodite_engine.errors import UnsupportedModelError
 from aphrodite_engine.memory import forget_content
 from aphrodite_kernels.matmul import PackedWeight, matmul, pack
 
-_BYTES_AT_ONCE = 16 * 2**20
+_BYTES_AT_ONCE = 2 * 2**20
 _DEPENDS = "it computes with {}, whose result for a row depends on the batch; determinism='fast' allows that"
 
 

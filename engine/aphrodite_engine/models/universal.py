@@ -20,7 +20,7 @@ from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import UnsupportedModelError
 from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import KVLayerSpec, KVTensors, LoadOptions, ModelConfig
-from aphrodite_engine.models.experts import EXPERTS, is_experts, pack_experts, strict_experts
+from aphrodite_engine.models.experts import EXPERTS, EvenRows, is_experts, pack_experts, strict_experts
 from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.models.llama_family import FAST_ARCHITECTURES
 from aphrodite_engine.models.paged import ATTENTION, PagedStep, ShapeProbe, StepHolder, paged_attention
@@ -113,7 +113,8 @@ class UniversalDecoder:
         self._model.set_attn_implementation("eager")
         _use_experts(self._model, "eager")
         shorter = self._shortcut.keeping(probe_rows(tokens[0].tolist()))
-        with shorter, disturbed(self._body.get_input_embeddings(), disturbance):
+        even = EvenRows(tokens.shape[1])
+        with shorter, even, disturbed(self._body.get_input_embeddings(), disturbance):
             logits = self._model(**_inputs(tokens, positions)).logits[0].float()
         self._model.set_attn_implementation(ATTENTION)
         return logits
