@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.models.base import Determinism
+from aphrodite_engine.models.base import Determinism, Quantization
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -31,7 +31,8 @@ class EngineConfig:
         max_num_batched_tokens: token budget of one step, prefill chunks and decodes together.
         max_num_seqs: most sequences that run at once.
         seed: requests without a seed of their own get one derived from it; None draws from the system.
-        quantization: none is supported yet; anything else is refused.
+        quantization: "int8" holds the weights of matrices as 8-bit integers with a scale a row (models of the fast
+            path); None as `dtype` says.
         enforce_eager: there are no CUDA graphs yet, so both values run eagerly.
     """
 
@@ -50,7 +51,7 @@ class EngineConfig:
     max_num_seqs: int = 256
     enable_prefix_caching: bool = True
     determinism: Determinism = "strict"
-    quantization: str | None = None
+    quantization: Quantization | None = None
     enforce_eager: bool = False
 
     def __post_init__(self) -> None:
@@ -58,8 +59,8 @@ class EngineConfig:
             raise ParameterError("dtype", self.dtype, f"auto, {', '.join(DTYPES)}")
         if self.determinism not in ("strict", "fast"):
             raise ParameterError("determinism", self.determinism, "'strict' or 'fast'")
-        if self.quantization is not None:
-            raise ParameterError("quantization", self.quantization, "no quantisation is supported yet; leave it out")
+        if self.quantization not in (None, "int8"):
+            raise ParameterError("quantization", self.quantization, "'int8', or None for weights as dtype says")
         share = self.gpu_memory_utilization
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.0 < share <= 1.0:
             raise ParameterError("gpu_memory_utilization", share, "a number above 0 up to 1")

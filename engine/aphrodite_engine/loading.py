@@ -52,6 +52,7 @@ def load(
         device=device,
         dtype=dtype,
         determinism=config.determinism,
+        quantization=config.quantization,
         trust_remote_code=config.trust_remote_code,
         progress=report,
     )

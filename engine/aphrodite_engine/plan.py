@@ -47,6 +47,7 @@ class MemoryPlan:
     max_model_len: int
     model_context: int
     note: str = ""
+    quantization: str | None = None
 
     @property
     def left_bytes(self) -> int:
@@ -54,10 +55,11 @@ class MemoryPlan:
         return self.free_bytes - self.weight_bytes - self.kv_bytes - self.activation_bytes
 
     def __str__(self) -> str:
+        held_as = f", as {self.quantization}" if self.quantization else ""
         rows = [
             ("model", f"{self.model} ({self.architecture}, {self.path} path)"),
             ("on", f"{self.device}, {self.dtype}"),
-            ("weights", f"{_size(self.weight_bytes)} ({self.num_parameters:,} parameters)"),
+            ("weights", f"{_size(self.weight_bytes)} ({self.num_parameters:,} parameters{held_as})"),
             ("KV cache", self._kv_line()),
             ("activations", f"about {_size(self.activation_bytes)} at most"),
             ("left free", f"{_size(self.left_bytes)} of {_size(self.free_bytes)} free now"),
@@ -89,7 +91,7 @@ def plan_memory(model: str, config: EngineConfig | None = None) -> MemoryPlan:
 def plan_for(model: str, facts: ModelConfig, config: EngineConfig) -> MemoryPlan:
     """The same for a model folder already read. `facts.weight_bytes` is counted again at the engine's dtype."""
     device, dtype = config.torch_device(), config.torch_dtype(facts.dtype)
-    weights = facts.num_parameters * dtype.itemsize
+    weights = _weight_bytes(facts, config, dtype)
     activations = _activation_bytes(facts, config)
     free = max(0, free_bytes(device) - config.reserved_memory)
     room = _usable(device, free, config) - weights - activations
@@ -97,7 +99,7 @@ def plan_for(model: str, facts: ModelConfig, config: EngineConfig) -> MemoryPlan
         raise MemoryPlanError(
             f"{model}: weights {_size(weights)} and activations {_size(activations)} do not fit the "
             f"{_size(_usable(device, free, config))} that may be used on {device}{_reserved(config)}; try "
-            "dtype=bfloat16, a smaller max_num_batched_tokens, or a smaller model"
+            "dtype=bfloat16, quantization=int8, a smaller max_num_batched_tokens, or a smaller model"
         )
     per_block = sum(kv_bytes_per_block(BLOCK_SIZE, s.num_kv_heads, s.head_dim, dtype) for s in facts.kv_layers)
     context = min(config.max_model_len or facts.max_position, facts.max_position)
@@ -124,6 +126,7 @@ def plan_for(model: str, facts: ModelConfig, config: EngineConfig) -> MemoryPlan
         max_model_len=context,
         model_context=facts.max_position,
         note=note,
+        quantization=config.quantization,
     )
 
 
@@ -159,6 +162,16 @@ def _usable(device: torch.device, free: int, config: EngineConfig) -> int:
     if device.type == "cpu":
         return free
     return free - int((1 - config.gpu_memory_utilization) * total_bytes(device))
+
+
+def _weight_bytes(facts: ModelConfig, config: EngineConfig, dtype: torch.dtype) -> int:
+    if config.quantization is None:
+        return facts.num_parameters * dtype.itemsize
+    if facts.path != "fast":
+        allowed = f"None for {facts.architecture}: int8 weights are for the models of the fast path (Llama and its kin)"
+        raise ParameterError("quantization", config.quantization, allowed)
+    scales = facts.num_parameters // facts.hidden_size  # a float32 for each row, few of which are shorter
+    return facts.num_parameters + 4 * scales
 
 
 def _activation_bytes(facts: ModelConfig, config: EngineConfig) -> int:

@@ -3,6 +3,9 @@
 Natively the weight lies in panels of columns, K-major, and each output element is one chain of fused multiply-adds over
 k = 0 .. K-1, so a row's result does not depend on the other rows. The plain-torch reference reaches the same by padding
 the rows to a multiple of 8 (float32 on the CPU; on CUDA it promises nothing).
+
+A quantised weight (int8.py) is a matrix of integers and one scale a column of the result: the chain runs over the
+integers, which float32 holds exactly, and is scaled once.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_float, check_like, describe
 from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.int8 import dequantize_rows, quantize_rows
 from aphrodite_kernels.zeros import lazy_zeros
 
 REFERENCE_ROWS = 8
@@ -27,7 +31,8 @@ class PackedWeight:
 
     Attributes:
         shape: (N, K).
-        dtype, device: of the weight.
+        dtype, device: of the weight as it is given and looked up.
+        scale: (N,) float32 where it is held as int8, else None.
         bias: (N,) float32, or None.
         strict: whether the result for a row must not depend on the other rows.
         panel: columns of a panel; 0 when the weight is kept as it is.
@@ -40,8 +45,12 @@ class PackedWeight:
         device: torch.device | str = "cpu",
         bias: torch.Tensor | None = None,
         strict: bool = True,
+        quantized: bool = False,
     ) -> None:
         """Allocate room for a weight; its rows are zero until written.
+
+        Args:
+            quantized: hold it as int8, with a scale for each row; rows are rounded as they are written.
 
         Raises:
             ValueError: dtype is not a float type of ours, or the bias does not fit.
@@ -57,13 +66,14 @@ class PackedWeight:
         probe = torch.empty(0, device=self.device)
         self.panel: int = native.compiled().panel() if runs_native(probe) else 0
         stored = (-(-rows // self.panel), depth, self.panel) if self.panel else (rows, depth)
-        self._data = lazy_zeros(stored, dtype, self.device)
+        self.scale = torch.zeros(rows, dtype=torch.float32, device=self.device) if quantized else None
+        self._data = lazy_zeros(stored, torch.int8 if quantized else dtype, self.device)
         self._plain_bias = None if self.bias is None else self.bias.to(dtype)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, padding and bias included."""
-        return self._data.nbytes + (0 if self.bias is None else self.bias.nbytes)
+        """Bytes held, padding, scales and bias included."""
+        return self._data.nbytes + sum(part.nbytes for part in (self.scale, self.bias) if part is not None)
 
     def write(self, first_row: int, weight: torch.Tensor) -> None:
         """Fill rows first_row .. first_row + len(weight); the weight can be freed afterwards.
@@ -76,6 +86,9 @@ class PackedWeight:
             raise ValueError(f"rows {first_row}.. of a weight {self.shape} cannot take {describe(weight)}")
         if weight.dtype is not self.dtype:
             raise ValueError(f"the weight is {self.dtype}, got {describe(weight)}")
+        if self.scale is not None:
+            weight, scale = quantize_rows(weight.detach().to(self.device))
+            self.scale[first_row : first_row + weight.shape[0]] = scale
         if not self.panel:
             self._data[first_row : first_row + weight.shape[0]].copy_(weight)
             return
@@ -100,10 +113,14 @@ class PackedWeight:
         """
         if ids.dim() != 1 or ids.dtype is not torch.int64 or ids.device != self.device:
             raise ValueError(f"ids must be (T,) int64 on {self.device}, got {describe(ids)}")
+        stored = self._stored_rows(ids)
+        return stored if self.scale is None else dequantize_rows(stored, self.scale[ids], self.dtype)
+
+    def _stored_rows(self, ids: torch.Tensor) -> torch.Tensor:
         if not self.panel:
-            return torch.nn.functional.embedding(ids, self._data)
+            return torch.index_select(self._data, 0, ids)
         ids = ids.contiguous()
-        out = torch.empty((ids.shape[0], self.shape[1]), dtype=self.dtype)
+        out = torch.empty((ids.shape[0], self.shape[1]), dtype=self._data.dtype)
         bad = native.compiled().weight_rows(
             self._data.data_ptr(), ids.data_ptr(), out.data_ptr(), ids.shape[0], *self.shape, out.element_size(),
             torch.get_num_threads(),
@@ -113,16 +130,16 @@ class PackedWeight:
         return out
 
     def unpack(self) -> torch.Tensor:
-        """The weight (N, K) as it was given; a copy."""
-        if not self.panel:
-            return self._data.clone()
-        return self._data.mT.reshape(-1, self.shape[1])[: self.shape[0]].clone()
+        """The weight (N, K) as it was given, or as int8 holds it; a copy."""
+        stored = self._data.mT.reshape(-1, self.shape[1])[: self.shape[0]] if self.panel else self._data
+        return stored.clone() if self.scale is None else dequantize_rows(stored, self.scale, self.dtype)
 
 
 def pack(
     weight: torch.Tensor | list[torch.Tensor],
     bias: torch.Tensor | Sequence[torch.Tensor] | None = None,
     strict: bool = True,
+    quantized: bool = False,
 ) -> PackedWeight:
     """Pack a weight, or several stacked along N.
 
@@ -131,6 +148,7 @@ def pack(
         bias: (N,), or one for each part of the list.
         strict: rows must not depend on each other. False allows what torch does fastest where there is no C kernel;
             where there is one it is faster than torch's product and strict at no cost.
+        quantized: hold it as int8.
 
     Raises:
         ValueError: parts differ in K, dtype or device, or a bias does not fit.
@@ -140,7 +158,7 @@ def pack(
         raise ValueError(f"pack needs 2-D weights, got {[tuple(part.shape) for part in parts]}")
     joined = bias if bias is None or isinstance(bias, torch.Tensor) else torch.cat(list(bias))
     rows, first = sum(part.shape[0] for part in parts), parts[0]
-    packed = PackedWeight((rows, first.shape[1]), first.dtype, first.device, joined, strict)
+    packed = PackedWeight((rows, first.shape[1]), first.dtype, first.device, joined, strict, quantized)
     del first
     start = 0
     while parts:
@@ -189,40 +207,42 @@ def matmul_reference(x: torch.Tensor, weight: PackedWeight, dtype: torch.dtype) 
     MKL picks its kernel by the number of rows; measured for nine shapes up to 512 rows: multiples of 4 all agree.
     """
     plain = weight._data
-    if not weight.strict or not x.is_cpu:
+    if weight.scale is None and (not weight.strict or not x.is_cpu):
         return torch.nn.functional.linear(x.to(plain.dtype), plain, weight._plain_bias).to(dtype)
     rows = x.shape[0]
     padded = torch.nn.functional.pad(x.float(), (0, 0, 0, -rows % REFERENCE_ROWS))
     product = torch.nn.functional.linear(padded, plain.float())[:rows]
+    if weight.scale is not None:
+        product *= weight.scale
     return (product if weight.bias is None else product + weight.bias).to(dtype)
 
 
 def _matmul_native(x: torch.Tensor, weight: PackedWeight, out: torch.Tensor) -> None:
     codes = native.DTYPE_CODES
     failed = native.compiled().matmul(
-        x.data_ptr(), codes[x.dtype], weight._data.data_ptr(), codes[weight.dtype],
-        None if weight.bias is None else weight.bias.data_ptr(), out.data_ptr(), codes[out.dtype],
-        x.shape[0], *weight.shape, torch.get_num_threads(),
+        x.data_ptr(), codes[x.dtype], weight._data.data_ptr(), native.WEIGHT_CODES[weight._data.dtype],
+        *(None if part is None else part.data_ptr() for part in (weight.scale, weight.bias)),
+        out.data_ptr(), codes[out.dtype], x.shape[0], *weight.shape, torch.get_num_threads(),
     )  # fmt: skip
     if failed:
         raise MemoryError(f"no memory for the workspace of a matmul of {describe(x)} with {weight.shape}")
 
 
-def _case(m: int, n: int, k: int, with_bias: bool = False) -> Case:
+def _case(m: int, n: int, k: int, with_bias: bool = False, quantized: bool = False) -> Case:
     def make(device: torch.device, dtype: torch.dtype, generator: torch.Generator) -> dict[str, object]:
         x = torch.randn(m, k, generator=generator).to(device, dtype)
         plain = torch.randn(n, k, generator=generator).to(device, dtype)
         bias = torch.randn(n, generator=generator).to(device, dtype) if with_bias else None
-        return {"x": x, "weight": pack(plain, bias)}
+        return {"x": x, "weight": pack(plain, bias, quantized=quantized)}
 
     def truth(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
         product = x.double().cpu() @ weight.unpack().double().cpu().T
         return product if weight.bias is None else product + weight.bias.double().cpu()
 
-    name = f"M{m}_N{n}_K{k}{'_bias' if with_bias else ''}"
+    name = f"M{m}_N{n}_K{k}{'_bias' if with_bias else ''}{'_int8' if quantized else ''}"
     # A chain of K float32 additions: its rounding grows like sqrt(K / 2) * 2^-24 / sqrt(3), relative to the result.
     tolerance = 1e-7 + 1.2e-7 * (k / 2) ** 0.5
-    return Case(name, make, matmul, truth, 4 * (n * k + m * (n + k)), 2 * m * n * k, tolerance)
+    return Case(name, make, matmul, truth, (1 if quantized else 4) * n * k + 4 * m * (n + k), 2 * m * n * k, tolerance)
 
 
 CASES = (
@@ -238,4 +258,8 @@ CASES = (
     _case(61, 300, 257),
     _case(128, 512, 512),
     _case(600, 65, 300),
+    _case(1, 257, 61, with_bias=True, quantized=True),
+    _case(4, 1536, 512, quantized=True),
+    _case(13, 127, 61, quantized=True),
+    _case(61, 300, 257, with_bias=True, quantized=True),
 )

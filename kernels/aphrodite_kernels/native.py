@@ -29,13 +29,14 @@ FLAGS = (
 )
 
 DTYPE_CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+WEIGHT_CODES = {**DTYPE_CODES, torch.int8: 3}
 
 _P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "panel": (_L, []),
     "pack_rows": (None, [_P, _P, _L, _L, _L, _I, _I]),
     "weight_rows": (_L, [_P, _P, _P, _L, _L, _L, _I, _I]),
-    "matmul": (_I, [_P, _I, _P, _I, _P, _P, _I, _L, _L, _L, _I]),
+    "matmul": (_I, [_P, _I, _P, _I, _P, _P, _P, _I, _L, _L, _L, _I]),
     "rms_norm": (None, [_P, _P, _P, _P, _I, _L, _L, _F, _I]),
     "rope": (None, [_P, _L, _L, _P, _L, _L, _I, _L, _L, _L, _P, _P, _P, _P, _F, _I]),
     "silu_mul": (None, [_P, _P, _I, _L, _L, _I]),

@@ -186,7 +186,8 @@ def test_a_decoder_has_no_cls_token_to_pool(tiny: LLM) -> None:
         ("gpu_memory_utilization", "0.9"), ("gpu_memory_utilization", True), ("kv_cache_memory", 0),
         ("kv_cache_memory", -1), ("kv_cache_memory", 1.5), ("max_num_batched_tokens", 0), ("max_num_seqs", 0),
         ("max_num_seqs", None), ("seed", -1), ("seed", 1.5), ("determinism", "loose"), ("determinism", True),
-        ("quantization", "awq"), ("quantization", "int8"), ("trust_remote_code", "yes"), ("trust_remote_code", 1),
+        ("quantization", "awq"), ("quantization", "int4"), ("quantization", 8),
+        ("trust_remote_code", "yes"), ("trust_remote_code", 1),
         ("enable_prefix_caching", None), ("enforce_eager", 0), ("offline", "yes"), ("revision", 5), ("download_dir", 5),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 
 from aphrodite_kernels.case import Case, relative_error
 from aphrodite_kernels.matmul import CASES, PackedWeight, matmul, pack
-from tests.kernels.checking import run_case, same_bits
+from tests.kernels.checking import ROUNDING, run_case, same_bits
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 # Around every remainder of a strip of 6 or 12 rows, and beyond one group of strips.
@@ -24,12 +24,14 @@ def test_error_against_float64_is_small(
     run_case(case, dtype, generator)
 
 
+@pytest.mark.parametrize("quantized", [False, True], ids=["", "int8"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("n", "k"), [(61, 300), (64, 512), (193, 1031), (1, 8)])
 def test_a_row_is_the_same_in_any_batch(
-    n: int, k: int, dtype: torch.dtype, backend: str, generator: torch.Generator
+    n: int, k: int, dtype: torch.dtype, quantized: bool, backend: str, generator: torch.Generator
 ) -> None:
-    weight = pack(torch.randn(n, k, generator=generator).to(dtype), torch.randn(n, generator=generator).to(dtype))
+    plain, bias = torch.randn(n, k, generator=generator).to(dtype), torch.randn(n, generator=generator).to(dtype)
+    weight = pack(plain, bias, quantized=quantized)
     x = torch.randn(ROW_COUNTS[-1], k, generator=generator).to(dtype)
     whole = matmul(x, weight, out_dtype=torch.float32)
     for count in ROW_COUNTS:
@@ -99,11 +101,44 @@ def test_rows_are_an_embedding_lookup(dtype: torch.dtype, backend: str, generato
     assert packed.nbytes >= plain.nbytes
 
 
-def test_rows_out_of_range_are_refused(backend: str) -> None:
-    packed = pack(torch.ones(5, 8))
+@pytest.mark.parametrize("quantized", [False, True], ids=["", "int8"])
+def test_rows_out_of_range_are_refused(quantized: bool, backend: str) -> None:
+    packed = pack(torch.ones(5, 8), quantized=quantized)
     for bad in (5, -1):
         with pytest.raises(IndexError):
             packed.rows(torch.tensor([0, bad]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_int8_rows_are_within_half_a_step_and_take_a_byte_a_weight(
+    dtype: torch.dtype, backend: str, generator: torch.Generator
+) -> None:
+    plain = torch.randn(77, 640, generator=generator).to(dtype)
+    plain[5] = 0
+    packed = pack(plain.clone(), quantized=True)
+    step = plain.float().abs().amax(dim=1, keepdim=True) / 127
+    held = packed.unpack()
+    assert held.dtype is dtype
+    rounded = step / 2 + held.float().abs() * ROUNDING[dtype]
+    assert bool(((held.float() - plain.float()).abs() <= rounded * 1.0001).all())
+    assert not held[5].any()
+    assert torch.equal(packed.rows(torch.tensor([76, 5, 0])), held[[76, 5, 0]])
+    assert packed.nbytes < 96 * 640 + 77 * 4 + 1
+
+
+def test_int8_parts_written_one_by_one_have_their_own_scales(backend: str, generator: torch.Generator) -> None:
+    parts = [torch.randn(rows, 24, generator=generator) * size for rows, size in ((40, 1.0), (7, 100.0), (33, 0.01))]
+    x, whole = torch.randn(5, 24, generator=generator), torch.cat(parts)
+    stacked = pack(parts, quantized=True)
+    assert same_bits(matmul(x, stacked), matmul(x, pack(whole, quantized=True)))
+    assert relative_error(matmul(x, stacked), x.double() @ whole.double().T) < 0.01
+
+
+def test_a_weight_that_is_not_finite_is_refused_as_int8(backend: str) -> None:
+    weight = torch.ones(4, 8)
+    weight[2, 3] = torch.inf
+    with pytest.raises(ValueError, match="row 2 of the weight"):
+        pack(weight, quantized=True)
 
 
 def test_fast_mode_takes_the_c_kernel_where_there_is_one(backend: str, generator: torch.Generator) -> None:

@@ -82,7 +82,7 @@ ENGINE_FLAGS = (
     ),
     EngineFlag("max_num_seqs", "most sequences running at once; at least 1", "256", int, metavar="N"),
     EngineFlag("enable_prefix_caching", "reuse the KV blocks of equal prompt beginnings", "yes", None),
-    EngineFlag("quantization", "none is supported yet", "none", metavar="NAME"),
+    EngineFlag("quantization", "int8: weights as 8-bit integers, a scale a row", "none", metavar="NAME"),
     EngineFlag("enforce_eager", "never use CUDA graphs", "no", None),
 )
 

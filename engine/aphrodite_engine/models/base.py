@@ -13,6 +13,7 @@ from aphrodite_engine.batch import Batch
 from aphrodite_engine.params import Pooling
 
 Determinism = Literal["strict", "fast"]
+Quantization = Literal["int8"]
 ModelPath = Literal["fast", "universal", "encoder"]
 
 
@@ -23,12 +24,14 @@ class LoadOptions:
     Attributes:
         determinism: "strict" uses matmuls whose result for a row does not depend on the other rows; "fast" takes the
             fastest there is, which on the CPU's fast path is the same C kernel.
+        quantization: how the weights of matrices are held, where not as `dtype` says.
         progress: called with (bytes done, bytes in all) while weights load.
     """
 
     device: torch.device
     dtype: torch.dtype
     determinism: Determinism = "strict"
+    quantization: Quantization | None = None
     trust_remote_code: bool = False
     progress: Callable[[int, int], None] | None = None
 

@@ -17,6 +17,7 @@ from aphrodite_engine.models.llama_family import LlamaFamily
 from aphrodite_engine.models.rope import cos_sin_table
 from aphrodite_engine.weights import TensorReader, open_checkpoint
 from aphrodite_kernels.attention import attention
+from aphrodite_kernels.int8 import dequantize_rows, quantize_rows
 from aphrodite_kernels.kv_store import kv_store
 from aphrodite_kernels.matmul import PackedWeight, matmul
 from aphrodite_kernels.rms_norm import add_rms_norm, rms_norm
@@ -92,7 +93,7 @@ class _Loader:
 
     def __init__(self, reader: TensorReader, family: LlamaFamily, options: LoadOptions) -> None:
         self._reader, self._family, self._strict = reader, family, options.determinism == "strict"
-        self._dtype, self._device = options.dtype, options.device
+        self._dtype, self._device, self._quantized = options.dtype, options.device, options.quantization is not None
         # Older checkpoints carry the rotary frequencies, which follow from config.json.
         self.ignored = [f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(family.num_layers)]
 
@@ -109,7 +110,8 @@ class _Loader:
     def _check_tied(self, embedding: PackedWeight) -> None:
         for first, block in self._reader.row_blocks("lm_head.weight", embedding.shape):
             ids = torch.arange(first, first + len(block), device=self._device)
-            if not torch.equal(embedding.rows(ids).cpu(), block):
+            held = dequantize_rows(*quantize_rows(block), block.dtype) if self._quantized else block
+            if not torch.equal(embedding.rows(ids).cpu(), held):
                 raise ModelError("config.json says tie_word_embeddings, but lm_head.weight differs from the embedding")
 
     def layers(self) -> tuple[torch.Tensor, list[Layer]]:
@@ -144,7 +146,8 @@ class _Loader:
 
     def _packed(self, outputs: dict[str, int], inputs: int, bias: torch.Tensor | None = None) -> PackedWeight:
         """Matrices stacked along their outputs, packed as they are read: none is ever held twice."""
-        packed = PackedWeight((sum(outputs.values()), inputs), self._dtype, self._device, bias, self._strict)
+        shape = (sum(outputs.values()), inputs)
+        packed = PackedWeight(shape, self._dtype, self._device, bias, self._strict, self._quantized)
         start = 0
         for name, size in outputs.items():
             for first, block in self._reader.row_blocks(f"{name}.weight", (size, inputs)):

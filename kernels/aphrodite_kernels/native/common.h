@@ -19,8 +19,8 @@
  * work that one thread does in about 10 microseconds is not shared out. In float operations of vectorised code. */
 #define WORTH_SHARING(operations) ((operations) > 500000)
 
-enum { F32 = 0, BF16 = 1, F16 = 2 };
-INLINE long dtype_size(int dtype) { return dtype == F32 ? 4 : 2; }
+enum { F32 = 0, BF16 = 1, F16 = 2, I8 = 3 }; /* I8: weights only */
+INLINE long dtype_size(int dtype) { return dtype == F32 ? 4 : dtype == I8 ? 1 : 2; }
 
 INLINE uint32_t to_bits(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
 INLINE float from_bits(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
@@ -90,6 +90,7 @@ INLINE vf vload_bf16(const uint16_t *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
 }
 INLINE vf vload_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+INLINE vf vload_i8(const int8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p))); }
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include <immintrin.h>
 #define VL 8
@@ -102,6 +103,7 @@ INLINE vf vload_bf16(const uint16_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
 }
 INLINE vf vload_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+INLINE vf vload_i8(const int8_t *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))); }
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #define VL 4
@@ -112,6 +114,7 @@ INLINE vf vload_f32(const float *p) { return vld1q_f32(p); }
 INLINE void vstore(float *p, vf v) { vst1q_f32(p, v); }
 INLINE vf vload_bf16(const uint16_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 INLINE vf vload_f16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+INLINE vf vload_i8(const int8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
 #else
 #define VL 4
 typedef float vf __attribute__((vector_size(16)));
@@ -125,6 +128,7 @@ INLINE vf vload_bf16(const uint16_t *p) {
 INLINE vf vload_f16(const uint16_t *p) {
     return (vf){f16_to_f32(p[0]), f16_to_f32(p[1]), f16_to_f32(p[2]), f16_to_f32(p[3])};
 }
+INLINE vf vload_i8(const int8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
 #endif
 
 /* Number of vector registers: how large a tile of accumulators may be. */

@@ -19,9 +19,13 @@ EXPORT void aphrodite_pack_rows(const void *src, void *dst, long first, long row
                     const uint32_t *s = (const uint32_t *)src + (n - first) * k;
                     uint32_t *d = (uint32_t *)dst + p * k * NR + n % NR;
                     for (long kk = k0; kk < k1; kk++) d[kk * NR] = s[kk];
-                } else {
+                } else if (size == 2) {
                     const uint16_t *s = (const uint16_t *)src + (n - first) * k;
                     uint16_t *d = (uint16_t *)dst + p * k * NR + n % NR;
+                    for (long kk = k0; kk < k1; kk++) d[kk * NR] = s[kk];
+                } else {
+                    const uint8_t *s = (const uint8_t *)src + (n - first) * k;
+                    uint8_t *d = (uint8_t *)dst + p * k * NR + n % NR;
                     for (long kk = k0; kk < k1; kk++) d[kk * NR] = s[kk];
                 }
             }
@@ -39,9 +43,12 @@ EXPORT long aphrodite_weight_rows(const void *w, const int64_t *ids, void *out, 
         if (size == 4) {
             const uint32_t *s = (const uint32_t *)w + start;
             for (long kk = 0; kk < k; kk++) ((uint32_t *)out)[t * k + kk] = s[kk * NR];
-        } else {
+        } else if (size == 2) {
             const uint16_t *s = (const uint16_t *)w + start;
             for (long kk = 0; kk < k; kk++) ((uint16_t *)out)[t * k + kk] = s[kk * NR];
+        } else {
+            const uint8_t *s = (const uint8_t *)w + start;
+            for (long kk = 0; kk < k; kk++) ((uint8_t *)out)[t * k + kk] = s[kk * NR];
         }
     }
     return -1;
@@ -61,21 +68,22 @@ static void pack_input(const Matmul *m, const char *x, int dtype, float *packed,
     }
 }
 
-/* out (rows, n) = x (rows, k) @ weight^T + bias. Returns 0, or 1 when the workspace cannot be allocated. */
-EXPORT int aphrodite_matmul(const void *x, int x_dtype, const void *w, int w_dtype, const float *bias, void *out,
-                            int out_dtype, long rows, long n, long k, int threads) {
+/* out (rows, n) = x (rows, k) @ weight^T * scale + bias. Returns 0, or 1 when the workspace cannot be allocated. */
+EXPORT int aphrodite_matmul(const void *x, int x_dtype, const void *w, int w_dtype, const float *scale,
+                            const float *bias, void *out, int out_dtype, long rows, long n, long k, int threads) {
     long pass = rows < MAX_ROWS ? rows : MAX_ROWS;
     int direct = rows == 1 && x_dtype == F32;
     float *packed = direct ? NULL : malloc((size_t)pass * k * 4);
     if (!direct && !packed) return 1;
     for (long row = 0; row < rows; row += pass) {
         long count = rows - row < pass ? rows - row : pass;
-        Matmul m = {direct ? x : packed, w, bias, (char *)out + row * n * dtype_size(out_dtype), out_dtype,
+        Matmul m = {direct ? x : packed, w, scale, bias, (char *)out + row * n * dtype_size(out_dtype), out_dtype,
                     count, n, k, (count + MR - 1) / MR};
         if (!direct) pack_input(&m, (const char *)x + row * k * dtype_size(x_dtype), x_dtype, packed, threads);
         if (w_dtype == F32) matmul_f32(&m, threads);
         else if (w_dtype == BF16) matmul_bf16(&m, threads);
-        else matmul_f16(&m, threads);
+        else if (w_dtype == F16) matmul_f16(&m, threads);
+        else matmul_i8(&m, threads);
     }
     free(packed);
     return 0;

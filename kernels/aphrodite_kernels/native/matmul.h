@@ -1,4 +1,4 @@
-/* Matmul out of packed weights: what the three weight types share.
+/* Matmul out of packed weights: what the weight types share.
  *
  * Packed weight: panels of NR output columns, K-major: w[N / NR][K][NR], the last panel padded with zeros.
  * Packed input:  strips of 1..MR rows, K-major, float32: x[strip][K][rows of the strip].
@@ -23,6 +23,7 @@
 typedef struct {
     const float *x;            /* packed strips */
     const void *w;
+    const float *scale;        /* (N,) of int8 weights, which are multiplied by it behind the sum; else NULL */
     const float *bias;         /* (N,) or NULL */
     char *out;                 /* (rows, N) */
     int out_dtype;
@@ -38,5 +39,6 @@ INLINE long strip_start(const Matmul *m, long s) {
 void matmul_f32(const Matmul *m, int threads);
 void matmul_bf16(const Matmul *m, int threads);
 void matmul_f16(const Matmul *m, int threads);
+void matmul_i8(const Matmul *m, int threads);
 
 #endif

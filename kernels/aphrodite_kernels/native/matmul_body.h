@@ -64,6 +64,7 @@ static void write_out(const Matmul *m, const float *c, long row, long rows, long
     for (long r = 0; r < rows; r++) {
         float line[NR];
         for (int i = 0; i < NR; i++) line[i] = c[r * NR + i];
+        if (m->scale) for (long i = 0; i < count; i++) line[i] *= m->scale[column + i];
         if (m->bias) for (long i = 0; i < count; i++) line[i] += m->bias[column + i];
         store_row(m->out + ((row + r) * m->n + column) * size, line, m->out_dtype, count);
     }
