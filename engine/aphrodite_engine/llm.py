@@ -14,6 +14,7 @@ import numpy as np
 
 from aphrodite_engine.admission import Admission, Params, checked_params, params_for_each
 from aphrodite_engine.answers import acollect, astream, collect, collect_vectors, stream
+from aphrodite_engine.asking.session import Asks
 from aphrodite_engine.chat import ChatTemplate, find_template
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.constraints.grammar import Grammars
@@ -36,7 +37,7 @@ from aphrodite_engine.request import Request
 from aphrodite_engine.tokenizer import Tokenizer
 
 
-class LLM:
+class LLM(Asks):
     """An engine of its own thread in this process; `with LLM("demo") as llm: ...`.
 
     Args:
@@ -266,11 +267,6 @@ class LLM:
         else:
             vectors = self._embed_with_decoder(many, how)
         return normalized(vectors) if normalize else vectors
-
-    def score(self, query: Prompt, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None) -> list[float]:
-        """Cosine similarity of the query to each text, from -1 to 1."""
-        vectors = self.embed([query, *as_prompts(texts)], pooling=pooling)
-        return [float(value) for value in vectors[1:] @ vectors[0]]
 
     def _encode(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
         loaded = self._require_open()

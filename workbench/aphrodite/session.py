@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, overload
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from aphrodite.client.client import Client
 from aphrodite.fields import Params
 from aphrodite.service import runtime
 from aphrodite.service.settings import DEFAULT_PORT
+from aphrodite_engine.asking.next_token import NextToken
+from aphrodite_engine.asking.perplexity import Perplexity
+from aphrodite_engine.asking.score import Scores
 from aphrodite_engine.errors import AphroditeError, ParameterError
 from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams
@@ -71,8 +74,24 @@ class Session(Protocol):
         """Vectors (len(texts), hidden) float32."""
         ...
 
-    def score(self, query: Prompt, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None) -> list[float]:
-        """Cosine similarity of the query to each text."""
+    def next_token(
+        self, prompt: Prompt | Sequence[Message], params: SamplingParams | None = None, top: int = 20
+    ) -> NextToken:
+        """What may follow a prompt, before sampling and behind each of its stages."""
+        ...
+
+    @overload
+    def score(
+        self, query: Prompt, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None
+    ) -> list[float]: ...
+    @overload
+    def score(self, query: Prompt | Sequence[Message], *, continuations: Sequence[Prompt]) -> Scores: ...
+    def score(self, query: Any, texts: Any = None, *, continuations: Any = None, pooling: Any = None) -> Any:
+        """The query's cosine similarity to each text, or how likely each continuation is behind it, in nats."""
+        ...
+
+    def perplexity(self, text: Prompt, window: int | None = None, stride: int | None = None) -> Perplexity:
+        """How surprised the model is by a text, through a window that moves on by `stride` tokens."""
         ...
 
     def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:

@@ -18,6 +18,7 @@ from aphrodite.client.transport import Transport
 from aphrodite.client.workbench_calls import WorkbenchCalls
 from aphrodite.fields import Params, split_fields, with_keywords
 from aphrodite.generated import Generated, Piece, Rendered
+from aphrodite_engine.asking.session import AsyncAsks
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams
@@ -32,7 +33,7 @@ _EMBED_TOGETHER = 2048
 _DEFAULTS = SamplingParams()
 
 
-class AsyncClient(OpenAICalls, WorkbenchCalls):
+class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks):
     """Every call of the service; `async with AsyncClient("http://host:2242") as client: ...`.
 
     generate, chat, stream, embed and score take and give what `aphrodite.LLM` takes and gives, bit for bit.
@@ -196,18 +197,6 @@ class AsyncClient(OpenAICalls, WorkbenchCalls):
             rows += [np.frombuffer(base64.b64decode(item["embedding"]), "<f4") for item in answer["data"]]
         return np.stack(rows)
 
-    async def score(
-        self,
-        query: Prompt,
-        texts: Prompt | Sequence[Prompt],
-        *,
-        pooling: Pooling | None = None,
-        model: str | None = None,
-    ) -> list[float]:
-        """Cosine similarity of the query to each text, from -1 to 1."""
-        vectors = await self.embed([query, *as_prompts(texts)], pooling=pooling, model=model)
-        return [float(value) for value in vectors[1:] @ vectors[0]]
-
     # ---- tokens
 
     async def tokenize(self, text: str, *, add_special_tokens: bool = True, model: str | None = None) -> list[int]:
@@ -243,6 +232,19 @@ class AsyncClient(OpenAICalls, WorkbenchCalls):
         """A conversation as the prompt text the model sees."""
         body = {"model": model or self.model, "messages": messages, "template": template}
         return (await self._transport.post("/render", body, Rendered)).prompt
+
+    async def context(self, *, model: str | None = None) -> int:
+        """The longest sequence that a model takes, in tokens.
+
+        Raises:
+            ParameterError: no such model is served, or none was named and there is a choice.
+        """
+        wanted = await self._named(model)
+        lengths = {found.id: found.max_model_len for found in await self.models()}
+        length = lengths.get(wanted)
+        if length is None:
+            raise ParameterError("model", wanted, f"a loaded model: {', '.join(lengths) or 'none is'}")
+        return length
 
     # ---- lifecycle
 

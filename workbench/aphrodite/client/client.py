@@ -55,7 +55,7 @@ class Client:
     """Every call of AsyncClient for code that waits: scripts, threads, notebooks (a running event loop is no obstacle).
 
     `with Client("http://host:2242") as client: ...`; its arguments are AsyncClient's. A KeyboardInterrupt aborts what
-    the call had begun. agenerate, achat, astream and aembed are for coroutines, of whichever loop.
+    the call had begun. Those that begin with an a are for coroutines, of whichever loop.
     """
 
     def __init__(
@@ -92,6 +92,9 @@ class Client:
     stream = _streaming(AsyncClient.stream)
     embed = _blocking(AsyncClient.embed)
     score = _blocking(AsyncClient.score)
+    next_token = _blocking(AsyncClient.next_token)
+    perplexity = _blocking(AsyncClient.perplexity)
+    context = _blocking(AsyncClient.context)
     tokenize = _blocking(AsyncClient.tokenize)
     tokens = _blocking(AsyncClient.tokens)
     detokenize = _blocking(AsyncClient.detokenize)
@@ -101,6 +104,9 @@ class Client:
     achat = _asynchronous(AsyncClient.chat)
     astream = _asynchronous_stream(AsyncClient.stream)
     aembed = _asynchronous(AsyncClient.embed)
+    ascore = _asynchronous(AsyncClient.score)
+    anext_token = _asynchronous(AsyncClient.next_token)
+    aperplexity = _asynchronous(AsyncClient.perplexity)
 
     models = _blocking(AsyncClient.models)
     chat_completion = _blocking(AsyncClient.chat_completion)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from aphrodite.display.visible import visible
 from aphrodite_engine.outputs import CompletionOutput, PositionTrace, TraceStage
+from aphrodite_engine.visible import visible
 
 if TYPE_CHECKING:  # pandas takes half a second that only `.df` pays
     import pandas as pd

@@ -1,26 +1,14 @@
-"""Text with every character to be seen: a space is ␣, a newline ⏎."""
+"""Visible text for HTML."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from html import escape
 
-_GLYPHS = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"})
-
-
-def visible(text: str) -> str:
-    """Whitespace as signs, what cannot be printed as its code; "∅" for no text at all."""
-    shown = text.translate(_GLYPHS)
-    if not shown.isprintable():
-        shown = "".join(char if char.isprintable() else _code(char) for char in shown)
-    return shown or "∅"
+from aphrodite_engine.visible import visible
 
 
 @lru_cache(maxsize=16384)  # the same few thousand tokens come again and again
 def visible_html(text: str) -> str:
-    """The same, safe between quotes and between tags."""
+    """Every character to be seen, safe between quotes and between tags."""
     return escape(visible(text))
-
-
-def _code(char: str) -> str:
-    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
