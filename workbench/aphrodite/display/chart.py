@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aphrodite.display import chart_picture
-
-#: Of Okabe and Ito, who chose them for the colour-blind; these six stand out from white and from black.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GREY, _GRID, _CLEAR = "#888888", "rgba(128,128,128,0.25)", "rgba(0,0,0,0)"
+from aphrodite.display.palette import CLEAR, COLOURS, GREY, GRID
 
 
 @dataclass(frozen=True)
@@ -69,14 +66,14 @@ class Chart:
         return isinstance(self.x[0], str)
 
     def _layout(self) -> dict[str, Any]:
-        axis = {"gridcolor": _GRID, "zeroline": False}
+        axis = {"gridcolor": GRID, "zeroline": False}
         labels = {"type": "category", "showgrid": False} if self.has_labels else {}
         return {
             "height": 340,
             "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
-            "paper_bgcolor": _CLEAR,
-            "plot_bgcolor": _CLEAR,
-            "font": {"color": _GREY},
+            "paper_bgcolor": CLEAR,
+            "plot_bgcolor": CLEAR,
+            "font": {"color": GREY},
             "showlegend": len(self.series) > 1,
             "legend": {"orientation": "h", "y": 1.12},
             "xaxis": {**axis, "title": {"text": self.x_title}, **labels},

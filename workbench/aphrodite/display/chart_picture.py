@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol
 
+from aphrodite.display.palette import GREY
+
 _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 50
 _LETTER = 7  # pixels, about, of the font below
-_GREY = "#888888"
-_FONT = f'font-family="sans-serif" font-size="12" fill="{_GREY}"'
+_FONT = f'font-family="sans-serif" font-size="12" fill="{GREY}"'
 
 
 class Drawn(Protocol):
@@ -90,7 +91,7 @@ def _grid(up: Axis) -> Iterator[str]:
         y = up.at(mark)
         yield (
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" '
-            f'stroke="{_GREY}" stroke-opacity="0.25"/>'
+            f'stroke="{GREY}" stroke-opacity="0.25"/>'
         )
         yield _text(_LEFT - 8, y + 4, _number(mark), "end")
 
