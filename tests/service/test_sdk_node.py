@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 
 import pytest
 
+from aphrodite_engine.llm import LLM
 from tests.service.running import Running, wait_for
+from tests.service.sampling_cases import CASES, MESSAGES, PROMPT, fields_of, in_chat_s_words, params_of
 
 FOLDER = Path(__file__).parent / "node"
 INSTALL_SECONDS = 240
@@ -139,3 +141,50 @@ def test_errors_are_the_client_s_own_classes(journey: dict[str, Any]) -> None:
 def test_the_lock_file_names_versions_and_no_registry() -> None:
     lock = (FOLDER / "package-lock.json").read_text()
     assert "://" not in lock and '"integrity"' in lock
+
+
+# ---- fields that OpenAI does not have
+
+
+def told_of(node: str, service: Running, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the client is told of each request."""
+    done = subprocess.run(
+        [node, "fields.mjs", service.url], cwd=FOLDER, input=json.dumps(cases), capture_output=True, text=True,
+        timeout=INSTALL_SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+def test_every_sampling_field_does_what_it_does_in_the_engine(node: str, service: Running) -> None:
+    cases = []
+    for name in CASES:
+        fields = fields_of(name)[0] | {"return_token_ids": True}
+        cases += [
+            {"route": "chat", "body": {"model": "demo", "messages": MESSAGES, **in_chat_s_words(fields)}},
+            {"route": "completions", "body": {"model": "demo", "prompt": PROMPT, **fields}},
+        ]
+    told = iter(told_of(node, service, cases))
+    with LLM("demo", kv_cache_memory=2**26) as llm:
+        for name in CASES:
+            params = params_of(fields_of(name)[0])
+            for result in (llm.chat(MESSAGES, params)[0], llm.generate(PROMPT, params)[0]):
+                found = next(told)
+                assert "refused" not in found, (name, found)
+                assert [choice["token_ids"] for choice in found["choices"]] == [o.token_ids for o in result.outputs]
+                for choice in found["choices"] if found["streamed"] else ():
+                    pieces = [piece for piece in found["streamed"] if piece["index"] == choice["index"]]
+                    assert [i for piece in pieces for i in piece.get("token_ids", ())] == choice["token_ids"], name
+
+
+def test_a_trace_and_an_unknown_step(node: str, service: Running) -> None:
+    body = {"model": "demo", "messages": MESSAGES, "max_tokens": 4, "top_p": 0.9, "trace": 2}
+    told, refused = told_of(
+        node,
+        service,
+        [{"route": "chat", "body": body}, {"route": "chat", "body": body | {"sampler_order": ["top_q"]}}],
+    )
+    for stages in told["choices"][0]["traces"]:
+        assert [stage["name"] for stage in stages] == ["model", "top_p"]
+    assert refused["refused"]["param"] == "sampler_order" and "did you mean 'top_p'" in refused["refused"]["message"]

@@ -23,12 +23,12 @@ _DESTINATION = "sampling__"  # keeps the fields apart from a command's own flags
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     """Add every field as a long flag; one that is not given leaves the field at its default."""
     group = parser.add_argument_group("sampling", "how tokens are drawn and when the text ends")
-    meanings, types = _meanings(), get_type_hints(SamplingParams)
+    meaning_of, types = meanings(), get_type_hints(SamplingParams)
     for field in fields(SamplingParams):
         if not field.init:
             continue
         names = [*([SHORT[field.name]] if field.name in SHORT else []), "--" + field.name.replace("_", "-")]
-        meaning = f"{meanings.get(field.name, '').replace('None', 'none')} (default: {_shown(field)})"
+        meaning = f"{meaning_of.get(field.name, '').replace('None', 'none')} (default: {_shown(field)})"
         options: dict[str, Any] = {
             "dest": _DESTINATION + field.name,
             "default": argparse.SUPPRESS,
@@ -123,20 +123,20 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _meanings() -> dict[str, str]:
+def meanings() -> dict[str, str]:
     """Field name -> its line of the class's docstring."""
-    meanings: dict[str, str] = {}
+    found: dict[str, str] = {}
     name = ""
     for line in (SamplingParams.__doc__ or "").splitlines():
         start = re.match(r" {8}(\w+): (.+)", line)
         if start:
             name = start[1]
-            meanings[name] = start[2].strip()
+            found[name] = start[2].strip()
         elif name and line.startswith(" " * 12):
-            meanings[name] += " " + line.strip()
+            found[name] += " " + line.strip()
         else:
             name = ""
-    return meanings
+    return found
 
 
 def _shown(field: Field[Any]) -> str:

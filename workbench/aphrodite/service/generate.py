@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from aphrodite.generated import Candidate, Generated, Output, Piece, Position, Rendered, Stage, StageToken, Times
+from aphrodite.generated import Candidate, Generated, Output, Piece, Position, Rendered, Times
 from aphrodite.service import boundary
 from aphrodite.service.boundary import Admitted, Facts, Token, TokenLogprob
 from aphrodite.service.call import Call
@@ -20,6 +20,7 @@ from aphrodite.service.model_choice import chosen_model
 from aphrodite.service.openai.sampling import SamplingFields, TokenId, checked, given_fields, told
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 from aphrodite.service.template_arguments import template_arguments
+from aphrodite.service.traces import traces_of
 from aphrodite_engine.params import MAX_LOGPROBS
 
 #: As SamplingParams has it; OpenAI's routes stop at 2.
@@ -37,7 +38,6 @@ class GenerateRequest(SamplingFields, kw_only=True):
         prompt: text or token ids; or else `messages`, which the chat template turns into text.
         template: arguments of the chat template, such as tools or add_generation_prompt.
         logprobs: of each drawn token and of this many most likely ones.
-        trace: what every stage of sampling did to each drawn token and to this many most likely ones.
         priority: higher numbers wait for lower ones; never better than the key's own.
         cache_salt: cached prefixes are shared only between requests of one key and one salt.
     """
@@ -48,7 +48,6 @@ class GenerateRequest(SamplingFields, kw_only=True):
     template: dict[str, Any] = msgspec.field(default_factory=dict)
     temperature: Annotated[float, told(minimum=0, maximum=MAX_TEMPERATURE)] | None = None
     logprobs: Annotated[int, told(minimum=0, maximum=MAX_LOGPROBS)] | None = None
-    trace: Annotated[int, told(minimum=0, maximum=MAX_LOGPROBS)] | None = None
     stream: bool = False
     priority: Priority = 0
     cache_salt: Salt = ""
@@ -86,6 +85,16 @@ async def render(call: Call) -> Any:
     return json_reply(Rendered(answer.rendered, answer.token_ids))
 
 
+def params_of(request: GenerateRequest) -> dict[str, Any]:
+    """Fields of SamplingParams.
+
+    Raises:
+        ApiError: 400.
+    """
+    own = {"max_tokens": request.max_tokens, "logprobs": request.logprobs}
+    return checked(given_fields(request) | own, MAX_TEMPERATURE)
+
+
 def _message(request: GenerateRequest, call: Call) -> boundary.Generate:
     if (request.prompt is None) == (request.messages is None):
         raise bad_request("give either a prompt or messages", "prompt", "missing_required_parameter")
@@ -93,12 +102,9 @@ def _message(request: GenerateRequest, call: Call) -> boundary.Generate:
         raise bad_request("messages must be a list of at least one message, got []", "messages", "invalid_conversation")
     if request.template and request.messages is None:
         raise bad_request("template is for messages; this request has a prompt", "template", "invalid_value")
-    params = given_fields(request) | {
-        "max_tokens": request.max_tokens, "logprobs": request.logprobs, "trace": request.trace,
-    }  # fmt: skip
     return boundary.Generate(
         id=0,
-        params=checked(params, MAX_TEMPERATURE),
+        params=params_of(request),
         prompt=request.prompt,
         messages=request.messages,
         template=template_arguments(request.template, "template"),
@@ -167,7 +173,7 @@ class Job:
             prompt_logprobs=None if prompt is None else [None if p is None else _position(p) for p in prompt],
             num_cached_tokens=token.cached,
             timing=None if token.timing is None else Times(*token.timing),
-            traces=None if token.traces is None else [list(map(_stage, stages)) for stages in token.traces],
+            traces=traces_of(token),
         )
 
 
@@ -176,10 +182,6 @@ def _position(candidates: list[TokenLogprob]) -> Position:
         Candidate(c.token_id, None if math.isinf(c.logprob) else c.logprob, c.rank, c.text, c.entropy)
         for c in candidates
     ]
-
-
-def _stage(stage: boundary.Stage) -> Stage:
-    return Stage(stage.name, stage.num_possible, stage.drawn, [StageToken(*found) for found in stage.top], stage.coin)
 
 
 ENDPOINTS = (

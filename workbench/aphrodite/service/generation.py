@@ -137,6 +137,7 @@ def _one(parts: Sequence[Token]) -> Token:
         None if last.logprobs is None else list(chain.from_iterable([part.logprobs or () for part in parts])),
         next((part.prompt_logprobs for part in parts if part.prompt_logprobs is not None), None),
         last.timing,
+        None if last.traces is None else list(chain.from_iterable([part.traces or () for part in parts])),
     )
 
 

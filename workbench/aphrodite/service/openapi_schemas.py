@@ -10,6 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from aphrodite.sampling_flags import meanings
+from aphrodite.service.openai.sampling import SamplingFields
+
 Schema = dict[str, Any]
 
 REFERENCE = "#/components/schemas/"
@@ -34,6 +37,8 @@ class Schemas:
         taken_in = {_component_name(cls, components) for cls in _structs(requests)}
         for name, cls in structs.items():
             _describe(components[name])
+            if isinstance(cls, type) and issubclass(cls, SamplingFields):
+                _describe_sampling(components[name])
             if name not in taken_in:
                 _require_what_is_sent(components[name], cls)
         names = {name: _shown_name(cls, name) for name, cls in structs.items()}
@@ -129,3 +134,10 @@ def _describe(schema: Schema) -> None:
             found = schema["properties"].get(name)
             if found is not None and said:
                 found["description"] = f"{found.get('description', '')} {said}".strip()
+
+
+def _describe_sampling(schema: Schema) -> None:
+    """Sampling fields mean the same everywhere: what the engine's own documentation says of them."""
+    said = meanings()
+    for name in SamplingFields.__struct_fields__:
+        schema["properties"][name].setdefault("description", said[name].replace("None", "null"))

@@ -118,7 +118,7 @@ class MessagesRequest(Conversation, kw_only=True):
         max_tokens: the most tokens of the answer.
         temperature: 0 to 1 in this protocol.
         stop_sequences: strings that end the text.
-        container: refused, like the two after it.
+        logprobs: refused: this protocol has no place for them; like the three after it.
     """
 
     max_tokens: Annotated[int, Meta(ge=1)]  # type: ignore[assignment]  # required here
@@ -126,6 +126,7 @@ class MessagesRequest(Conversation, kw_only=True):
     stream: bool | None = None
     metadata: Metadata | None = None
     service_tier: str | None = None
+    logprobs: Any = None
     container: Any = None
     mcp_servers: Any = None
     context_management: Any = None

@@ -18,7 +18,7 @@ from aphrodite.service.anthropic.request import (
 )
 from aphrodite.service.errors import bad_request
 from aphrodite.service.openai.conversation import Turn
-from aphrodite.service.openai.prompts import refuse_unsupported, refused
+from aphrodite.service.openai.prompts import refuse_reports, refuse_unsupported, refused
 from aphrodite.service.openai.sampling import checked, given_fields
 from aphrodite.service.openai.tools import Tool, ToolChoice
 
@@ -55,9 +55,8 @@ def sampling_of(request: MessagesRequest) -> dict[str, Any]:
     Raises:
         ApiError: 400.
     """
-    refuse_unsupported(
-        request, "container", "mcp_servers", "context_management", "prompt_logprobs", "structured_outputs"
-    )
+    refuse_unsupported(request, "container", "mcp_servers", "context_management", "structured_outputs")
+    refuse_reports(request, "logprobs", "prompt_logprobs", "logprobs_mode", "trace")
     if request.n not in (None, 1):
         raise refused("n", f"{request.n}; a message is one answer")
     params = given_fields(request)

@@ -81,7 +81,7 @@ class ChatRequest(UnsupportedFields, kw_only=True):
 
 async def create(call: Call) -> Any:
     request = await call.json(ChatRequest)
-    answer = await conversation.start(call, _turn(request))
+    answer = await conversation.start(call, turn_of(request))
     try:
         completion = Completion(request, answer)
         if request.stream:
@@ -92,7 +92,12 @@ async def create(call: Call) -> Any:
         raise
 
 
-def _turn(request: ChatRequest) -> Turn:
+def turn_of(request: ChatRequest) -> Turn:
+    """What is asked.
+
+    Raises:
+        ApiError: 400.
+    """
     refuse_fields_of_chat(request)
     if request.stream and request.prompt_logprobs is not None:
         raise bad_request(
@@ -198,17 +203,21 @@ class Completion:
         )
         if self.request.return_token_ids:
             choice.token_ids = reply.token_ids
+        if self.request.trace is not None:
+            choice.traces = reply.traces
         return choice
 
     def _chunk_choice(self, news: News) -> ChunkChoice | None:
         """None where nothing happened that a client sees."""
-        if not (news.deltas or news.finish or news.logprobs or self.request.return_token_ids):
+        if not (news.deltas or news.finish or news.logprobs or news.traces or self.request.return_token_ids):
             return None
         choice = ChunkChoice(news.index, _delta(news), logprobs=self._logprobs_of(news.logprobs or []))
         if news.finish:
             choice.finish_reason, choice.stop_reason = news.finish.reason, news.finish.stopped_by
         if self.request.return_token_ids:
             choice.token_ids = list(news.token_ids)
+        if news.traces is not None:
+            choice.traces = news.traces
         return choice
 
     def _event(self, choice: ChunkChoice) -> bytes:

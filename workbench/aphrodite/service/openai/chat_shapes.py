@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from aphrodite.service.openai.completion_choices import PromptLogprob
 from aphrodite.service.openai.shapes import ChoiceLogprobs, Usage
+from aphrodite.service.traces import Traces
 
 
 class FunctionCall(msgspec.Struct):
@@ -37,12 +38,19 @@ class Message(msgspec.Struct):
 
 
 class Choice(msgspec.Struct):
+    """One of the n answers.
+
+    Attributes:
+        traces: where `trace` asked for them: of each token, every stage of sampling in order.
+    """
+
     index: int
     message: Message
     finish_reason: str
     logprobs: ChoiceLogprobs | None = None
     token_ids: list[int] | UnsetType = UNSET
     stop_reason: int | str | None = None
+    traces: Traces | UnsetType = UNSET
 
 
 class ChatCompletion(msgspec.Struct, kw_only=True):
@@ -84,12 +92,19 @@ class Delta(msgspec.Struct, omit_defaults=True):
 
 
 class ChunkChoice(msgspec.Struct):
+    """What is new of one of the answers.
+
+    Attributes:
+        traces: where `trace` asked for them: of each new token, every stage of sampling in order.
+    """
+
     index: int
     delta: Delta
     finish_reason: str | None = None
     logprobs: ChoiceLogprobs | None = None
     token_ids: list[int] | UnsetType = UNSET
     stop_reason: int | str | UnsetType | None = UNSET
+    traces: Traces | UnsetType = UNSET
 
 
 class ChatChunk(msgspec.Struct, kw_only=True):

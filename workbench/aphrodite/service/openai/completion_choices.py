@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from aphrodite.service.boundary import Token, TokenLogprob
 from aphrodite.service.openai.shapes import finite
+from aphrodite.service.traces import Traces, traces_of
 
 #: Characters that may lie between two tokens' texts (a space that a tokenizer drops, text that was held back).
 _GAP = 64
@@ -53,6 +54,7 @@ class Choice(msgspec.Struct, kw_only=True):
     Attributes:
         seed: the one its prompt was completed with.
         prompt_logprobs: a mapping from token id for each token of the prompt, null for the first.
+        traces: where `trace` asked for them: of each token that was drawn, every stage of sampling in order.
     """
 
     index: int
@@ -64,13 +66,15 @@ class Choice(msgspec.Struct, kw_only=True):
     token_ids: list[int] | UnsetType = UNSET
     prompt_token_ids: list[int] | UnsetType = UNSET
     prompt_logprobs: list[dict[str, PromptLogprob] | None] | UnsetType = UNSET
+    traces: Traces | UnsetType = UNSET
 
     @property
     def says_something(self) -> bool:
         """Whether a stream's client would miss this piece."""
         has_logprobs = self.logprobs is not None and bool(self.logprobs.tokens)
         has_ids = bool(self.token_ids) or bool(self.prompt_token_ids)
-        return bool(self.text or self.finish_reason or has_logprobs or has_ids or self.prompt_logprobs)
+        has_more = bool(self.prompt_logprobs) or bool(self.traces)
+        return bool(self.text or self.finish_reason or has_logprobs or has_ids or has_more)
 
     def join(self, more: Choice) -> None:
         """Append the next piece."""
@@ -80,6 +84,8 @@ class Choice(msgspec.Struct, kw_only=True):
             self.logprobs.join(more.logprobs)
         if self.token_ids is not UNSET and more.token_ids is not UNSET:
             self.token_ids += more.token_ids
+        if self.traces is not UNSET and more.traces is not UNSET:
+            self.traces += more.traces
 
 
 class ChoiceWriter:
@@ -87,12 +93,12 @@ class ChoiceWriter:
 
     Args:
         num_logprobs: how many of the most likely tokens to name; None where none was asked for.
-        with_ids: whether to give token ids.
+        with_ids, with_traces: whether to give token ids, and stages.
     """
 
-    def __init__(self, index: int, seed: int, num_logprobs: int | None, with_ids: bool) -> None:
+    def __init__(self, index: int, seed: int, num_logprobs: int | None, *, with_ids: bool, with_traces: bool) -> None:
         self.index, self.seed = index, seed
-        self._num_logprobs, self._with_ids = num_logprobs, with_ids
+        self._num_logprobs, self._with_ids, self._with_traces = num_logprobs, with_ids, with_traces
         self._places = _Places()
         self._logprob_sum, self._num_tokens = 0.0, 0
 
@@ -109,7 +115,10 @@ class ChoiceWriter:
             first_token: text of the prompt's first token.
             prompt: candidates at each position of an echoed prompt whose log-probabilities were asked for.
         """
-        choice = Choice(index=self.index, text=echoed, seed=self.seed, token_ids=[] if self._with_ids else UNSET)
+        choice = Choice(
+            index=self.index, text=echoed, seed=self.seed, token_ids=[] if self._with_ids else UNSET,
+            traces=[] if self._with_traces else UNSET,
+        )  # fmt: skip
         if self._num_logprobs is not None:
             self._places.show(echoed)
             choice.logprobs = Logprobs([], [], [], [])
@@ -124,6 +133,8 @@ class ChoiceWriter:
             index=self.index, text=token.text, seed=self.seed, finish_reason=token.finish_reason,
             stop_reason=token.stop_reason, token_ids=list(token.token_ids) if self._with_ids else UNSET,
         )  # fmt: skip
+        if (traces := traces_of(token)) is not None:
+            choice.traces = traces
         self._num_tokens += len(token.token_ids)
         self._logprob_sum += sum(candidates[0].logprob for candidates in token.logprobs or ())
         if self._num_logprobs is not None:

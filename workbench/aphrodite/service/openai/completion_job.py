@@ -50,11 +50,8 @@ class Job:
             self._echoed = self._prompt if isinstance(self._prompt, str) else await self._text(self._prompt)
         if self._request.scores_prompt:
             self._first_token = await self._text(self._ids[:1])
-        first, with_ids = self._place * self._request.num_sequences, bool(self._request.return_token_ids)
-        self._writers = [
-            ChoiceWriter(first + sequence, self.seed, self._request.logprobs, with_ids)
-            for sequence in range(self._request.num_sequences)
-        ]
+        first = self._place * self._request.num_sequences
+        self._writers = [self._writer(first + sequence) for sequence in range(self._request.num_sequences)]
 
     def abort(self) -> None:
         """End it, if it still runs."""
@@ -88,6 +85,11 @@ class Job:
         for place, choice in enumerate(ranked, start=self._place * self._request.num_choices):
             choice.index = place
         return ranked
+
+    def _writer(self, index: int) -> ChoiceWriter:
+        asked = self._request
+        with_ids, with_traces = bool(asked.return_token_ids), asked.trace is not None
+        return ChoiceWriter(index, self.seed, asked.logprobs, with_ids=with_ids, with_traces=with_traces)
 
     def _beginning(self, writer: ChoiceWriter, prompt: list[Candidates | None] | None) -> Choice:
         choice = writer.begin(self._echoed, self._first_token, prompt if self._request.scores_prompt else None)

@@ -21,6 +21,7 @@ class CompletionRequest(SamplingFields, kw_only=True):
 
     Attributes:
         prompt: a text, several texts, token ids, or several lists of ids.
+        max_tokens: most output tokens; null is 16.
         best_of: draw so many and give the n whose tokens are the most likely on average.
         echo: give the prompt back in front; with max_tokens=0 nothing is drawn, and logprobs scores the prompt.
         logprobs: of each token, and of so many most likely ones.
@@ -102,5 +103,7 @@ class CompletionRequest(SamplingFields, kw_only=True):
             raise refused("best_of", "it cannot be streamed: which is the best is known at the end only")
         if not self.draws and not self.echo:
             raise refused("max_tokens", "0; at least 1, or 0 with echo=true")
+        if not self.draws and self.trace is not None:
+            raise refused("trace", f"{self.trace}; max_tokens=0 draws no token, so that there is nothing to trace")
         if self.stream_options is not None and not self.stream:
             raise refused("stream_options", "it needs stream=true")

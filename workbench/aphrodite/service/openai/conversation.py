@@ -40,6 +40,7 @@ from aphrodite.service.openai.reasoning import Thought, knows_thoughts, thought_
 from aphrodite.service.openai.reply_form import ReplyForm, ReplyReader, reply_form
 from aphrodite.service.openai.shapes import Usage, usage
 from aphrodite.service.openai.tools import Tool, ToolChoice, offered
+from aphrodite.service.traces import traces_of
 
 __all__ = [
     "Answer",
@@ -151,7 +152,7 @@ class Answer:
             self._num_cached = token.cached
         self.prompt_logprobs = self.prompt_logprobs or token.prompt_logprobs
         deltas = reader.add(token.text, is_last=token.finish_reason is not None)
-        return News(token.index, deltas, token.token_ids, token.logprobs, _finish(token, reader))
+        return News(token.index, deltas, token.token_ids, token.logprobs, _finish(token, reader), traces_of(token))
 
 
 def _finish(token: Token, reader: ReplyReader) -> Finish | None:

@@ -9,6 +9,7 @@ import msgspec
 
 from aphrodite.service.boundary import TokenLogprob
 from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
+from aphrodite.service.traces import Traces
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -31,6 +32,7 @@ class News(msgspec.Struct, frozen=True):
     Attributes:
         index: which of the n sequences.
         logprobs: of each new token, where asked for: the drawn one first, then the most likely.
+        traces: of each new token, where asked for.
     """
 
     index: int
@@ -38,6 +40,7 @@ class News(msgspec.Struct, frozen=True):
     token_ids: tuple[int, ...]
     logprobs: list[list[TokenLogprob]] | None = None
     finish: Finish | None = None
+    traces: Traces | None = None
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Reply:
     tool_calls: list[ToolCall] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[list[TokenLogprob]] = field(default_factory=list)
+    traces: Traces = field(default_factory=list)
     finish: Finish = field(default_factory=lambda: Finish("stop"))
 
     def add(self, news: News) -> None:
@@ -67,6 +71,7 @@ class Reply:
             self._add(delta)
         self.token_ids += news.token_ids
         self.logprobs += news.logprobs or []
+        self.traces += news.traces or []
         self.finish = news.finish or self.finish
 
     def _add(self, delta: Delta) -> None:

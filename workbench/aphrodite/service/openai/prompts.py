@@ -44,3 +44,15 @@ def refuse_unsupported(request: object, *names: str) -> None:
     for name in names:
         if getattr(request, name):
             raise bad_request(f"{name} is not supported", name, "unsupported_parameter")
+
+
+def refuse_reports(request: object, *names: str) -> None:
+    """Refuse fields that ask for a report which this route's answer has no place for.
+
+    Raises:
+        ApiError: 400 where one of them is given; 0 asks for a report too.
+    """
+    for name in names:
+        if getattr(request, name) is not None:
+            message = f"{name} is not supported here: /v1/chat/completions, /v1/completions and /generate answer it"
+            raise bad_request(message, name, "unsupported_parameter")

@@ -8,6 +8,7 @@ from typing import Any
 from aphrodite.service.errors import ApiError, bad_request
 from aphrodite.service.openai.conversation import Turn
 from aphrodite.service.openai.metadata import checked_metadata
+from aphrodite.service.openai.prompts import refuse_reports
 from aphrodite.service.openai.responses_items import Item, messages_of
 from aphrodite.service.openai.responses_shapes import InputFields, ResponseRequest
 from aphrodite.service.openai.sampling import checked, given_fields
@@ -56,6 +57,7 @@ def sampling_of(request: ResponseRequest) -> dict[str, Any]:
         raise bad_request("n is not supported: a response is one answer", "n", "unsupported_parameter")
     if request.max_tokens is not None:
         raise bad_request("max_tokens is not a field of a response: max_output_tokens", "max_tokens", "invalid_value")
+    refuse_reports(request, "prompt_logprobs", "trace")
     params = given_fields(request)
     # OpenAI's default is no limit but the context's.
     params["max_tokens"] = request.max_output_tokens

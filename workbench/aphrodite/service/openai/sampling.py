@@ -90,15 +90,15 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     skip_special_tokens: bool | None = None
     seed: Annotated[int, told(minimum=0, maximum=MAX_SEED)] | None = None
     prompt_logprobs: Annotated[int, told(minimum=0, maximum=MAX_LOGPROBS)] | None = None
+    trace: Annotated[int, told(minimum=0, maximum=MAX_LOGPROBS)] | None = None
     logprobs_mode: Annotated[str, told(enum=["raw", "processed"])] | None = None
     sampler_order: Annotated[list[str], Meta(max_length=MAX_SAMPLER_STEPS)] | None = None
     temperature_last: bool | None = None
     structured_outputs: dict[str, Any] | None = None
 
 
-#: Fields that the routes fill themselves.
-_OWN = ("logprobs", "trace")
-_NAMES = tuple(name for name in SamplingParams.field_names() if name not in _OWN)
+#: Each route has a shape of its own for logprobs: a number, or true beside top_logprobs.
+_NAMES = tuple(name for name in SamplingParams.field_names() if name != "logprobs")
 
 
 def given_fields(request: SamplingFields) -> dict[str, Any]:
