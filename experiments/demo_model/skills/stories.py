@@ -4,6 +4,7 @@ A story keeps what it starts with (name, animal, pronoun, place, thing), so that
 grammar. Names alone give hundreds of choices; with the other slots there are far more than 10^12 stories.
 """
 
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from .item import Item, Split, ask, in_split
@@ -224,6 +225,31 @@ _ASK_NAME = (
     "Please write a story about a {animal} named {name}.",
     "I want to hear a story about a {animal} called {name}.",
 )
+
+#: What each slot may hold, for whoever checks a story; a `name` may be anything, since it may be made up. Of the
+#: pronouns the first is his, the second hers.
+CHOICES: Mapping[str, Sequence[str]] = {
+    "friend": NAMES,
+    **dict.fromkeys(("animal", "animal2", "animal3"), ANIMALS),
+    **dict.fromkeys(("place", "place2"), _PLACES),
+    **dict.fromkeys(("adjective", "adjective2"), _ADJECTIVES),
+    **{"he": ("he", "she"), "his": ("his", "her"), "him": ("him", "her"), "He": ("He", "She"), "His": ("His", "Her")},
+    "home": _HOMES,
+    "hobby": _HOBBIES,
+    "weather": _WEATHER,
+    "time": _TIMES,
+    "color": COLORS,
+    "thing": _TREASURES,
+    "trouble": _TROUBLES,
+    "tool": _TOOLS,
+    "fear": _FEARS,
+    "treat": _TREATS,
+    "part": _PARTS,
+    "game": _GAMES,
+    "feeling": _FEELINGS,
+}
+#: Every plot as the choices of its sentences, from the opening to the ending.
+PLOTS = tuple((_OPENINGS, _HABITS, _FRIENDS, *plot, _ENDINGS) for plot in _PLOTS)
 
 
 def _slots(random: Random) -> dict[str, str]:
