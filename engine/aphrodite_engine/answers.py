@@ -6,25 +6,26 @@ import asyncio
 import contextlib
 import queue
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from aphrodite_engine.loop import EngineLoop
-from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEvent
+from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Origin, TokenEvent
 from aphrodite_engine.request import Request
 
 
 def collect(
-    loop: EngineLoop, requests: Sequence[Request], texts: Sequence[str | None], each: Callable[[TokenEvent], None]
+    loop: EngineLoop, requests: Sequence[Request], origins: Sequence[Origin], each: Callable[[TokenEvent], None]
 ) -> list[GenerationResult]:
     """Run requests to their end; whatever ends the waiting early, an interrupt or an error, aborts the rest.
 
     Args:
-        texts: of the prompts, for the results.
+        origins: what each result shall say it was made from.
         each: called with every event.
     """
     events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-    results = _empty_results(requests, texts)
+    results = _empty_results(requests, origins)
     unfinished = sum(request.params.n for request in requests)
     try:
         for request in requests:
@@ -41,8 +42,9 @@ def collect(
     return list(results.values())
 
 
-def stream(loop: EngineLoop, request: Request) -> Iterator[TokenEvent]:
+def stream(loop: EngineLoop, request: Request, origin: Origin) -> Iterator[TokenEvent]:
     """A request's events as they come, from when the first is asked for; closing the iterator aborts it."""
+    told: Origin | None = origin
     events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
     unfinished = request.params.n
     loop.submit(request, events.put)
@@ -50,7 +52,8 @@ def stream(loop: EngineLoop, request: Request) -> Iterator[TokenEvent]:
         while unfinished:
             event = _checked(events.get())
             unfinished -= event.finish_reason is not None
-            yield event
+            yield replace(event, origin=told) if told else event
+            told = None
     finally:
         if unfinished:
             loop.abort(request.request_id)
@@ -58,39 +61,34 @@ def stream(loop: EngineLoop, request: Request) -> Iterator[TokenEvent]:
 
 def collect_vectors(loop: EngineLoop, requests: Sequence[Request]) -> np.ndarray:
     """The vectors of requests for pooling, in their order."""
-    return np.stack([event.embedding for event in collect_single(loop, requests)])  # type: ignore[arg-type]
-
-
-def collect_single(loop: EngineLoop, requests: Sequence[Request]) -> list[TokenEvent]:
-    """The only event of each request that draws no token, in their order; waiting may be interrupted."""
     events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-    answers: dict[str, TokenEvent] = {}
+    vectors: dict[str, np.ndarray | None] = {}
     try:
         for request in requests:
             loop.submit(request, events.put)
-        while len(answers) < len(requests):
+        while len(vectors) < len(requests):
             event = _checked(events.get())
-            answers[event.request_id] = event
+            vectors[event.request_id] = event.embedding
     finally:
         for request in requests:
-            if request.request_id not in answers:
+            if request.request_id not in vectors:
                 loop.abort(request.request_id)
-    return [answers[request.request_id] for request in requests]
+    return np.stack([vectors[request.request_id] for request in requests])  # type: ignore[arg-type]
 
 
-async def acollect(
-    loop: EngineLoop, requests: Sequence[Request], texts: Sequence[str | None]
-) -> list[GenerationResult]:
+async def acollect(loop: EngineLoop, requests: Sequence[Request], origins: Sequence[Origin]) -> list[GenerationResult]:
     """collect() that leaves the event loop free; cancelling the task aborts."""
-    results = _empty_results(requests, texts)
+    results = _empty_results(requests, origins)
     async with contextlib.aclosing(astream(loop, requests)) as events:
         async for event in events:
             results[event.request_id].add(event)
     return list(results.values())
 
 
-async def astream(loop: EngineLoop, requests: Sequence[Request]) -> AsyncGenerator[TokenEvent]:
-    """The events of requests as they come; closing the iterator aborts what is unfinished."""
+async def astream(
+    loop: EngineLoop, requests: Sequence[Request], origin: Origin | None = None
+) -> AsyncGenerator[TokenEvent]:
+    """The events of requests as they come, the very first with `origin`; closing the iterator aborts the unfinished."""
     events: asyncio.Queue[TokenEvent] = asyncio.Queue()
     put = _threadsafe_put(asyncio.get_running_loop(), events)
     unfinished = {request.request_id: request.params.n for request in requests}
@@ -103,21 +101,23 @@ async def astream(loop: EngineLoop, requests: Sequence[Request]) -> AsyncGenerat
                 unfinished[event.request_id] -= 1
                 if not unfinished[event.request_id]:
                     del unfinished[event.request_id]
-            yield event
+            yield replace(event, origin=origin) if origin else event
+            origin = None
     finally:
         for request_id in unfinished:
             loop.abort(request_id)
 
 
-def _empty_results(requests: Sequence[Request], texts: Sequence[str | None]) -> dict[str, GenerationResult]:
+def _empty_results(requests: Sequence[Request], origins: Sequence[Origin]) -> dict[str, GenerationResult]:
     return {
         request.request_id: GenerationResult(
             request.request_id,
-            text,
+            origin.prompt,
             list(request.prompt_token_ids),
             [CompletionOutput(index, request.seed) for index in range(request.params.n)],
+            origin=origin,
         )
-        for request, text in zip(requests, texts, strict=True)
+        for request, origin in zip(requests, origins, strict=True)
     }
 
 

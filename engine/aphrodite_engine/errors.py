@@ -57,3 +57,7 @@ class MemoryPlanError(AphroditeError):
 
 class EngineClosedError(AphroditeError, RuntimeError):
     """The engine was closed; create a new one."""
+
+
+class OriginError(AphroditeError, RuntimeError):
+    """A result does not know what it was made from, or its maker is gone."""

@@ -15,20 +15,20 @@ import numpy as np
 from aphrodite_engine.admission import Admission, Params, checked_params, params_for_each
 from aphrodite_engine.answers import acollect, astream, collect, collect_vectors, stream
 from aphrodite_engine.asking.session import Asks
+from aphrodite_engine.build import build_of
 from aphrodite_engine.chat import ChatTemplate, find_template
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.constraints.grammar import Grammars
 from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
 from aphrodite_engine.engine import EngineStats
 from aphrodite_engine.errors import EngineClosedError, ParameterError, UnsupportedModelError
-from aphrodite_engine.hooks import Hooks
 from aphrodite_engine.hub import resolve_model
 from aphrodite_engine.loading import Loaded, load
 from aphrodite_engine.loop import EngineLoop
 from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import ModelConfig
 from aphrodite_engine.models.registry import read_model_config
-from aphrodite_engine.outputs import GenerationResult, TokenEvent
+from aphrodite_engine.outputs import GenerationResult, Origin, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams, did_you_mean
 from aphrodite_engine.plan import MemoryPlan, plan_for
 from aphrodite_engine.progress import GenerationProgress, Report, loading_report
@@ -36,9 +36,10 @@ from aphrodite_engine.prompts import Message, Prompt, as_conversations, as_promp
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request
 from aphrodite_engine.tokenizer import Tokenizer
+from aphrodite_engine.weights_digest import weights_digest
 
 
-class LLM(Asks, Hooks):
+class LLM(Asks):
     """An engine of its own thread in this process; `with LLM("demo") as llm: ...`.
 
     Args:
@@ -62,6 +63,7 @@ class LLM(Asks, Hooks):
             loaded = load(facts, self._plan, self.config, report)
         self._loaded: Loaded | None = loaded
         self._device = self.config.torch_device()
+        self.build = build_of(weights_digest(folder), self._plan, self.config.determinism)
         self._tokenizer = loaded.tokenizer
         self._chat_template: ChatTemplate | None = None
         self._encoder_lock, self._encoder_pulse = threading.Lock(), Pulse()
@@ -89,6 +91,11 @@ class LLM(Asks, Hooks):
     @property
     def max_model_len(self) -> int:
         return self._plan.max_model_len
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal fingerprints give equal tokens for equal requests."""
+        return self.build.fingerprint
 
     @property
     def facts(self) -> ModelConfig:
@@ -173,7 +180,7 @@ class LLM(Asks, Hooks):
         """
         many = as_prompts(prompts)
         requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
-        return self._collect(requests, [p if isinstance(p, str) else None for p in many], progress)
+        return self._collect(requests, progress)
 
     def chat(
         self,
@@ -190,7 +197,7 @@ class LLM(Asks, Hooks):
         requests = self._admit_all(
             texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
         )
-        return self._collect(requests, texts, progress)
+        return self._collect(requests, progress)
 
     def stream(
         self,
@@ -203,12 +210,18 @@ class LLM(Asks, Hooks):
     ) -> Iterator[TokenEvent]:
         """Events of one prompt or conversation as they come. Closing the iterator, or an interrupt, aborts."""
         request = self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
-        return stream(self._running_loop(), request)
+        return stream(self._running_loop(), request, self._origin(request))
 
-    def _collect(self, requests: list[Request], texts: Sequence[str | None], progress: bool) -> list[GenerationResult]:
-        loop = self._running_loop()
+    def _collect(self, requests: list[Request], progress: bool) -> list[GenerationResult]:
+        loop, origins = self._running_loop(), list(map(self._origin, requests))
         with GenerationProgress(requests, self.max_model_len, enabled=progress) as bar:
-            return collect(loop, requests, texts, bar.update)
+            return collect(loop, requests, origins, bar.update)
+
+    def _origin(self, request: Request) -> Origin:
+        return Origin(
+            self.model, self.build, request.params, request.prompt, request.prompt_token_ids,
+            cache_salt=request.cache_salt,
+        )  # fmt: skip
 
     # ---- for whoever serves many callers at once
 
@@ -276,12 +289,6 @@ class LLM(Asks, Hooks):
         with self._encoder_lock, self._encoder_pulse.during(sum(map(len, sequences))):
             return encode_texts(loaded.encoder, sequences, pooling)
 
-    def _encoder_states(self, token_ids: Sequence[int], layers: Sequence[int]) -> dict[int, np.ndarray]:
-        encoder = self._require_open().encoder
-        assert encoder is not None
-        with self._encoder_lock, self._encoder_pulse.during(len(token_ids)):
-            return {layer: states.cpu().numpy() for layer, states in encoder.states(token_ids, layers).items()}
-
     def _embed_with_decoder(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
         if pooling == "cls":
             raise ParameterError(
@@ -308,7 +315,7 @@ class LLM(Asks, Hooks):
         """generate() that leaves the event loop free; cancelling the task aborts its requests."""
         many = as_prompts(prompts)
         requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
-        return await acollect(self._running_loop(), requests, [p if isinstance(p, str) else None for p in many])
+        return await acollect(self._running_loop(), requests, list(map(self._origin, requests)))
 
     async def achat(
         self,
@@ -324,7 +331,7 @@ class LLM(Asks, Hooks):
         requests = self._admit_all(
             texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
         )
-        return await acollect(self._running_loop(), requests, texts)
+        return await acollect(self._running_loop(), requests, list(map(self._origin, requests)))
 
     def astream(
         self,
@@ -337,7 +344,7 @@ class LLM(Asks, Hooks):
     ) -> AsyncGenerator[TokenEvent]:
         """stream() as an async iterator; cancelling or closing it aborts."""
         request = self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
-        return astream(self._running_loop(), [request])
+        return astream(self._running_loop(), [request], self._origin(request))
 
     async def aembed(
         self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True

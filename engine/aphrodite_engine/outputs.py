@@ -8,21 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from aphrodite_engine.build import Build
+from aphrodite_engine.errors import OriginError
+from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.prompts import Continuation
+from aphrodite_engine.tokens import Logprob, Token, tokens_of
+
 FinishReason = Literal["stop", "length", "abort", "error"]
-
-
-@dataclass(frozen=True)
-class Logprob:
-    """One token's log-probability (nats) at a position, its rank (1 is the most likely) and its text.
-
-    Attributes:
-        entropy: (nats) of the whole distribution at the position, with the position's own token; None with the others.
-    """
-
-    logprob: float
-    rank: int
-    decoded_token: str
-    entropy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,10 +45,10 @@ class TraceStage:
     coin: float | None = None
 
 
-#: Of one position: every stage, in order. The last is what the token was drawn from.
+#: Of one position: every stage, in order. The last is what the token was drawn from. None at all of a given token.
 PositionTrace = tuple[TraceStage, ...]
 
-#: Of one position: the drawn token first, then the most likely ones.
+#: Of one position: the drawn token first, then the most likely ones. Nothing is reported of a given token.
 PositionLogprobs = Mapping[int, Logprob]
 
 
@@ -76,17 +68,36 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a result was made from: with it the same can be made again, and others beside it.
+
+    Attributes:
+        model: the name it was asked under.
+        params: as they were given; the result has the seed where they have none.
+    """
+
+    model: str
+    build: Build
+    params: SamplingParams
+    prompt: str | None
+    prompt_token_ids: tuple[int, ...]
+    continuation: Continuation | None = None
+    cache_salt: str = ""
+
+
+@dataclass(frozen=True)
 class TokenEvent:
     """One step's news of one sequence of a request.
 
     Attributes:
         text: what became certain with this token; pieces joined are the whole text.
         token_ids: the ids drawn (none where only held-back text or an end is reported).
+        given: with the first event of a continuation, the texts of its tokens, with which token_ids begin.
+        origin: with the first event of a request.
         stop_reason: the stop string or id that ended it.
         prompt_logprobs: with the first event of a request that asked for them.
         embedding: with the only event of an embedding request, (hidden,) float32.
         traces: of each id, what every stage of sampling did.
-        captured: with the only event of a request for hidden states, arrays of each layer with a row for every token.
     """
 
     request_id: str
@@ -103,7 +114,8 @@ class TokenEvent:
     embedding: np.ndarray | None = None
     error: BaseException | None = None
     traces: tuple[PositionTrace, ...] | None = None
-    captured: Mapping[int, tuple[np.ndarray, ...]] | None = None
+    given: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 @dataclass
@@ -114,6 +126,8 @@ class CompletionOutput:
         finish_reason: "stop" (EOS, a stop id or string), "length" (max_tokens or the context is full), "abort".
         stop_reason: the stop string or id, None for EOS.
         seed: with it and the same request, the same tokens come again.
+        given: texts of the first tokens, each alone, where those were given (Continuation) and not drawn; nothing else
+            is known of them, so that their logprobs and traces are empty.
     """
 
     index: int
@@ -124,11 +138,21 @@ class CompletionOutput:
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
     traces: list[PositionTrace] | None = None
+    given: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> list[Token]:
+        """With what was reported of each."""
+        return tokens_of(self.token_ids, self.logprobs, self.given)
 
 
 @dataclass
 class GenerationResult:
-    """What one prompt gave. `.text` and `.token_ids` are those of the first output."""
+    """What one prompt gave. `.text`, `.token_ids` and `.tokens` are those of the first output.
+
+    Attributes:
+        origin: what it was made from; None of one that was put together by hand.
+    """
 
     request_id: str
     prompt: str | None
@@ -137,10 +161,25 @@ class GenerationResult:
     prompt_logprobs: list[PositionLogprobs | None] | None = None
     num_cached_tokens: int = 0
     timing: Timing | None = None
+    origin: Origin | None = field(default=None, repr=False)
 
     @property
     def text(self) -> str:
         return self.outputs[0].text
+
+    @property
+    def tokens(self) -> list[Token]:
+        return self.outputs[0].tokens
+
+    @property
+    def params(self) -> SamplingParams:
+        """As they were given; `.seed` is what was drawn with where they have none."""
+        return self._known_origin().params
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model and all else that equal tokens depend on."""
+        return self._known_origin().build.fingerprint
 
     @property
     def token_ids(self) -> list[int]:
@@ -154,9 +193,16 @@ class GenerationResult:
     def finished(self) -> bool:
         return all(output.finish_reason is not None for output in self.outputs)
 
+    def _known_origin(self) -> Origin:
+        if self.origin is None:
+            raise OriginError("this result was put together by hand: it does not say what it was made from")
+        return self.origin
+
     def add(self, event: TokenEvent) -> None:
         """Fold one event in."""
         output = self.outputs[event.index]
+        output.given = event.given or output.given
+        self._take_origin(event.origin)
         output.text += event.text
         output.token_ids.extend(event.token_ids)
         if event.logprobs is not None:
@@ -172,3 +218,7 @@ class GenerationResult:
         if event.index == 0:
             self.num_cached_tokens = max(self.num_cached_tokens, event.num_cached_tokens)
         self.timing = event.timing or self.timing
+
+    def _take_origin(self, origin: Origin | None) -> None:
+        if origin is not None:
+            self.origin, self.prompt, self.prompt_token_ids = origin, origin.prompt, list(origin.prompt_token_ids)

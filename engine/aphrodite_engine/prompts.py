@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aphrodite_engine.errors import ChatTemplateError, ParameterError
@@ -12,6 +13,19 @@ Prompt = str | Sequence[int]
 
 #: role, content, and what else a chat template reads.
 Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Output tokens that are already there: a sequence goes on behind them as if they had been drawn.
+
+    Attributes:
+        token_ids: the output so far; may be empty.
+        index: of the sequence they are from, which keys its draws: the rest of the third of n sequences has index 2.
+    """
+
+    token_ids: tuple[int, ...] = ()
+    index: int = 0
 
 
 def as_prompts(prompts: Any) -> list[Prompt]:
@@ -24,11 +38,6 @@ def as_prompts(prompts: Any) -> list[Prompt]:
     if not listed:
         raise ParameterError("prompts", prompts, "at least one prompt")
     return [listed] if not isinstance(listed[0], (str, Sequence)) else listed
-
-
-def is_single(prompts: Any) -> bool:
-    """Whether as_prompts makes one prompt of what it accepted: text, ids or messages."""
-    return isinstance(prompts, str) or (isinstance(prompts, Sequence) and not isinstance(prompts[0], (str, Sequence)))
 
 
 def is_conversation(value: Any) -> bool:

@@ -14,6 +14,7 @@ from msgspec.structs import fields
 
 from aphrodite.service import boundary
 from aphrodite.service.boundary import Facts, Stats, Token
+from aphrodite_engine.build import Build
 
 _WORD = " word"
 _PREFIX = 4
@@ -66,8 +67,11 @@ class NullEngine:
 
 def facts(model: str) -> Facts:
     """As if a model were loaded."""
-    known: dict[str, Any] = {f.name: (get_origin(f.type) or f.type)() for f in fields(Facts) if f.required}
-    known |= dict.fromkeys(("architecture", "fingerprint", "plan_text"), "null")
+    known: dict[str, Any] = {
+        f.name: (get_origin(f.type) or f.type)() for f in fields(Facts) if f.required and f.name != "build"
+    }
+    known |= dict.fromkeys(("architecture", "plan_text"), "null")
+    known |= {"build": Build(*["null"] * 8)}
     known |= {"model": model, "device": "cpu", "template_source": "{{ messages }}", "plan": {}}
     known |= {"generates": True, "has_chat_template": True, "bos": True}
     known |= {"max_model_len": 100_000, "vocab_size": 100, "embedding_size": 8, "load_seconds": 0.0}

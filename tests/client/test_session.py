@@ -17,6 +17,7 @@ import pytest
 
 import aphrodite
 from aphrodite.client import Client
+from aphrodite.client.generate_call import GenerateCall
 from aphrodite.client.results import token_event
 from aphrodite.generated import Candidate, Piece
 from aphrodite.local import LocalSession
@@ -25,9 +26,10 @@ from aphrodite_engine.errors import (
     ChatTemplateError,
     ContextOverflowError,
     EngineClosedError,
+    OriginError,
     ParameterError,
 )
-from aphrodite_engine.outputs import GenerationResult, Logprob, TokenEvent
+from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Logprob, TokenEvent
 from aphrodite_engine.params import SamplingParams
 from tests.service.running import Running, wait_for
 
@@ -111,7 +113,8 @@ def test_entropy_comes_with_the_drawn_token_of_every_position(session: Session) 
 def test_an_impossible_token_crosses_http_as_null() -> None:
     """A token of the prompt may be impossible where a model masks parts of its vocabulary."""
     candidate = Candidate(token_id=7, logprob=None, rank=9, decoded_token="x")
-    event = token_event("a", Piece(index=0, seed=1, prompt_logprobs=[None, [candidate]]))
+    call = GenerateCall(SamplingParams(), "demo", 0, "", prompt="x")
+    event = token_event("a", Piece(index=0, seed=1, prompt_logprobs=[None, [candidate]]), call)
     assert event.prompt_logprobs == (None, {7: Logprob(-math.inf, 9, "x")})
 
 
@@ -177,6 +180,41 @@ def test_tokens_and_templates_are_the_same(here: LocalSession, client: Client) -
     for skip in (False, True):
         assert client.detokenize(ids, skip_special_tokens=skip) == here.detokenize(ids, skip_special_tokens=skip)
     assert client.render_chat(STORY, tools=[WEATHER]) == here.render_chat(STORY, tools=[WEATHER])
+
+
+def test_a_result_says_what_it_was_made_from(here: LocalSession, session: Session) -> None:
+    (result,) = session.generate("Once upon a time", temperature=0.5, max_tokens=4)
+    assert result.params == SamplingParams(temperature=0.5, max_tokens=4) and result.params.seed is None
+    assert result.fingerprint == here.fingerprint and result.origin is not None and result.origin.model == "demo"
+    assert here.model in result.origin.model and result.origin.prompt_token_ids == tuple(result.prompt_token_ids)
+    with pytest.raises(OriginError, match="put together by hand"):
+        _ = GenerationResult("", None, [], []).params
+
+
+def test_a_stream_s_first_event_says_it_too(session: Session) -> None:
+    first, *rest = session.stream(STORY, seed=3, max_tokens=4)
+    assert first.origin is not None and not any(event.origin for event in rest)
+    assert first.origin.prompt == session.render_chat(STORY)
+    assert list(first.origin.prompt_token_ids) == session.tokenize(first.origin.prompt or "", add_special_tokens=False)
+    result = GenerationResult("", None, [], [CompletionOutput(0, 3)])
+    for event in (first, *rest):
+        result.add(event)
+    assert said(result) == said(session.chat(STORY, seed=3, max_tokens=4)[0])
+
+
+def test_a_drawn_token_has_its_probability_before_and_behind_sampling(session: Session) -> None:
+    shared: dict[str, Any] = {"seed": 5, "top_k": 3, "temperature": 0.7, "logprobs": 3, "max_tokens": 8, "trace": 1}
+    for mode in ("raw", "processed"):
+        (result,) = session.generate("Once upon a time", logprobs_mode=mode, **shared)
+        for token, stages in zip(result.tokens, result.outputs[0].traces or (), strict=True):
+            assert token.raw_probability == pytest.approx(stages[0].drawn, rel=1e-5)
+            assert token.processed_probability == pytest.approx(stages[-1].drawn, rel=1e-5)
+            assert token.probability == (token.raw_probability if mode == "raw" else token.processed_probability)
+    (greedy,) = session.generate("Once upon a time", temperature=0, logprobs=1, max_tokens=5)
+    assert [token.processed_probability for token in greedy.tokens] == [1.0] * 5
+    assert all(0 < (token.raw_probability or 0) < 1 and token.alternatives for token in greedy.tokens)
+    (plain,) = session.generate("Once upon a time", seed=5, max_tokens=1)
+    assert plain.tokens[0].raw_probability is None and plain.tokens[0].rank is None
 
 
 def test_a_seed_that_was_chosen_gives_the_tokens_again(session: Session) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from aphrodite.display.generation import Generation, Generations
-from aphrodite.display.tokens import tokens_of
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult
 from tests.display.made import STORY, generation, output
 
@@ -22,14 +21,15 @@ def test_a_token_knows_its_probability_rank_entropy_and_alternatives() -> None:
 
 
 def test_without_logprobs_a_token_is_its_id() -> None:
-    (token,) = tokens_of(CompletionOutput(0, 7, "a", [5]))
+    (token,) = CompletionOutput(0, 7, "a", [5]).tokens
     assert (token.token_id, token.probability, token.entropy, token.alternatives) == (5, None, None, ())
 
 
 def test_tokens_df_has_one_row_a_token_of_every_sequence() -> None:
     table = generation(output(), output(STORY[:2], index=1)).tokens_df
     assert list(table.columns) == [
-        "index", "position", "token_id", "token", "logprob", "probability", "rank", "entropy_nats",
+        "index", "position", "token_id", "token", "logprob", "probability", "raw_probability", "processed_probability",
+        "rank", "entropy_nats",
     ]  # fmt: skip
     assert list(table["index"]) == [0, 0, 0, 0, 1, 1] and list(table["position"]) == [0, 1, 2, 3, 0, 1]
     assert list(table["entropy_nats"])[:4] == [entropy for _, _, entropy in STORY]

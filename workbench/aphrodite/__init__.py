@@ -8,6 +8,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from aphrodite_engine.version import __version__
+
 if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
     from aphrodite.client import (
         AsyncClient,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
         EngineClosedError,
         MemoryPlanError,
         ModelError,
+        OriginError,
         ParameterError,
         UnsupportedModelError,
     )
@@ -43,8 +46,6 @@ if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
     from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Logprob, Timing, TokenEvent
     from aphrodite_engine.params import SamplingParams
     from aphrodite_engine.plan import MemoryPlan
-
-__version__ = "0.1.0"
 
 __all__ = [
     "LLM",
@@ -68,6 +69,7 @@ __all__ = [
     "ModelError",
     "NoService",
     "NotFoundError",
+    "OriginError",
     "ParameterError",
     "PermissionDeniedError",
     "RateLimitError",

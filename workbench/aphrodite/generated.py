@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from aphrodite_engine.build import Build
+
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
@@ -21,6 +23,7 @@ class Candidate(msgspec.Struct, omit_defaults=True):
         logprob: null is minus infinity, which JSON cannot say.
         rank: 1 is the most likely.
         entropy: (nats) of the whole distribution at the position; only the first candidate of a position has it.
+        raw_logprob, processed_logprob: of a drawn token, in the model's distribution and in what it was drawn from.
     """
 
     token_id: int
@@ -28,6 +31,8 @@ class Candidate(msgspec.Struct, omit_defaults=True):
     rank: int
     decoded_token: str
     entropy: float | None = None
+    raw_logprob: float | None = None
+    processed_logprob: float | None = None
 
 
 #: The drawn token first, then the most likely ones.
@@ -67,10 +72,26 @@ class Times(msgspec.Struct):
     total_ms: float
 
 
+class Made(msgspec.Struct):
+    """What an answer was made from, besides the request's own fields.
+
+    Attributes:
+        model: the name that was asked.
+        build: of the loaded model: weights, versions, device, arithmetic.
+        prompt: as it was given, or as the chat template wrote it; null where token ids were given.
+    """
+
+    model: str
+    build: Build
+    prompt: str | None
+    prompt_token_ids: list[int]
+
+
 class Piece(msgspec.Struct, omit_defaults=True):
     """One step's news of one sequence; what is at its default is left out.
 
     Attributes:
+        made: with the first piece of a request.
         prompt_logprobs: with the first piece of a request that asked for them.
         timing: with the last piece of a sequence.
         traces: of each new token, every stage in order; the last is what it was drawn from.
@@ -87,6 +108,7 @@ class Piece(msgspec.Struct, omit_defaults=True):
     num_cached_tokens: int = 0
     timing: Times | None = None
     traces: list[list[Stage]] | None = None
+    made: Made | None = None
 
 
 class Output(msgspec.Struct):
@@ -121,11 +143,13 @@ class Generated(msgspec.Struct, kw_only=True):
     Attributes:
         prompt: as it was given, or as the chat template wrote it; null where token ids were given.
         system_fingerprint: equal fingerprints give equal tokens for equal requests.
+        build: what the fingerprint is made of.
     """
 
     id: str
     model: str
     system_fingerprint: str
+    build: Build
     prompt: str | None
     prompt_token_ids: list[int]
     outputs: list[Output]

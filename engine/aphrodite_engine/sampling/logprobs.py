@@ -15,12 +15,15 @@ class TopLogprobs:
 
     Attributes:
         entropy: of the whole distribution, nats.
+        raw, processed: of a drawn token, its logprob in the model's distribution and in what it was drawn from.
     """
 
     logprob: float
     rank: int
     top: tuple[tuple[int, float], ...]
     entropy: float
+    raw: float | None = None
+    processed: float | None = None
 
 
 def top_logprobs(logits: torch.Tensor, token_ids: list[int], counts: list[int]) -> list[TopLogprobs]:
@@ -38,6 +41,12 @@ def top_logprobs(logits: torch.Tensor, token_ids: list[int], counts: list[int]) 
         TopLogprobs(float(own[r, 0]), int(ranks[r]), _best(logprobs[r], largest[r, :count]), entropies[r])
         for r, count in enumerate(counts)
     ]
+
+
+def own_logprobs(logits: torch.Tensor, token_ids: list[int]) -> list[float]:
+    """The logprob (nats) of token_ids[r] in each row of logits (R, V) float32."""
+    chosen = torch.tensor(token_ids, dtype=torch.int64, device=logits.device)[:, None]
+    return torch.log_softmax(logits, dim=1).gather(1, chosen)[:, 0].tolist()
 
 
 def _best(logprobs: torch.Tensor, largest: torch.Tensor) -> tuple[tuple[int, float], ...]:

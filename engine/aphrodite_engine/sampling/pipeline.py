@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling.constraints import constrain, is_constrained
 from aphrodite_engine.sampling.feedback import FEEDBACK, Memory, feedback_of
-from aphrodite_engine.sampling.logprobs import TopLogprobs, top_logprobs
+from aphrodite_engine.sampling.logprobs import TopLogprobs, own_logprobs, top_logprobs
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.steps import is_greedy, run_steps, steps_of
 from aphrodite_engine.sampling.trace import Stage, trace
@@ -113,18 +113,21 @@ def _learn(plan: Plan, rows: list[SamplerRow], found: torch.Tensor | None, token
 def _report(
     logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan, rows: list[SamplerRow], token_ids: list[int]
 ) -> dict[int, TopLogprobs]:
+    wanted = [r for r, row in enumerate(rows) if row.params.logprobs is not None and token_ids[r] != NOTHING]
+    if not wanted or raw is None:
+        return {}
+    ids, processed = [token_ids[r] for r in wanted], logits[wanted]
+    if plan.greedy:
+        processed = _point_mass(processed, ids)
+    seen = {"raw": raw[wanted], "processed": processed}
+    own = {mode: own_logprobs(source, ids) for mode, source in seen.items()}
     result: dict[int, TopLogprobs] = {}
-    for mode, source in (("raw", raw), ("processed", logits)):
-        asked = [row.params.logprobs is not None and row.params.logprobs_mode == mode for row in rows]
-        wanted = [r for r, is_asked in enumerate(asked) if is_asked and token_ids[r] != NOTHING]
-        if not wanted or source is None:
-            continue
-        ids = [token_ids[r] for r in wanted]
-        part = source[wanted]
-        if mode == "processed" and plan.greedy:
-            part = _point_mass(part, ids)
-        counts = [rows[r].params.logprobs or 0 for r in wanted]
-        result.update(zip(wanted, top_logprobs(part, ids, counts), strict=True))
+    for mode, source in seen.items():
+        asked = [place for place, r in enumerate(wanted) if rows[r].params.logprobs_mode == mode]
+        counts = [rows[wanted[place]].params.logprobs or 0 for place in asked]
+        found = top_logprobs(source[asked], [ids[place] for place in asked], counts) if asked else []
+        for place, top in zip(asked, found, strict=True):
+            result[wanted[place]] = replace(top, raw=own["raw"][place], processed=own["processed"][place])
     return result
 
 
@@ -140,4 +143,4 @@ def _keep_raw(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> torch.Tensor 
 
 
 def _needs_raw(params: SamplingParams) -> bool:
-    return params.trace is not None or (params.logprobs is not None and params.logprobs_mode == "raw")
+    return params.trace is not None or params.logprobs is not None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from aphrodite.client.generate_call import GenerateCall, one_each
 from aphrodite.client.openai_calls import OpenAICalls
 from aphrodite.client.results import generation_result, token_event
 from aphrodite.client.retries import Retries
@@ -29,8 +30,6 @@ CONNECT_TIMEOUT = 5.0
 #: Prompts of one call that are under way at once: enough to fill the engine's batches, few enough for others.
 CONCURRENCY = 64
 _EMBED_TOGETHER = 2048
-
-_DEFAULTS = SamplingParams()
 
 
 class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks):
@@ -95,14 +94,11 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks):
             ClientError: the service could not do it; nothing of the call goes on running.
         """
         many = as_prompts(prompts)
-        bodies = [
-            _sampling(params) | {"model": model or self.model, "prompt": _listed(prompt)}
-            for prompt, params in zip(many, _one_each(with_keywords(sampling_params, fields), len(many)), strict=True)
-        ]
-        results = await self._generate(bodies, priority, cache_salt)
-        for prompt, result in zip(many, results, strict=True):
-            result.prompt = prompt if isinstance(prompt, str) else None
-        return results
+        params = one_each(with_keywords(sampling_params, fields), len(many))
+        return await self._generate(
+            GenerateCall(own, model or self.model, priority, cache_salt, prompt=prompt)
+            for prompt, own in zip(many, params, strict=True)
+        )
 
     async def chat(
         self,
@@ -117,13 +113,11 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks):
         """Answer one conversation or many; `fields` that are none of SamplingParams go to the chat template."""
         many = as_conversations(messages)
         sampling, template = split_fields(fields)
-        bodies = [
-            _sampling(params) | {"model": model or self.model, "messages": conversation, "template": template}
-            for conversation, params in zip(
-                many, _one_each(with_keywords(sampling_params, sampling), len(many)), strict=True
-            )
-        ]
-        return await self._generate(bodies, priority, cache_salt)
+        params = one_each(with_keywords(sampling_params, sampling), len(many))
+        return await self._generate(
+            GenerateCall(own, model or self.model, priority, cache_salt, messages=conversation, template=template)
+            for conversation, own in zip(many, params, strict=True)
+        )
 
     def stream(
         self,
@@ -142,34 +136,30 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks):
         """
         sampling, template = split_fields(fields)
         talk = is_conversation(prompt)
-        (params,) = _one_each(with_keywords(sampling_params, sampling if talk else fields), 1)
-        body = _sampling(params) | {"model": model or self.model, "priority": priority, "cache_salt": cache_salt}
-        body |= {"messages": prompt, "template": template} if talk else {"prompt": _listed(prompt)}
-        return self._events(body)
+        (params,) = one_each(with_keywords(sampling_params, sampling if talk else fields), 1)
+        content: dict[str, Any] = {"messages": prompt, "template": template} if talk else {"prompt": prompt}
+        return self._events(GenerateCall(params, model or self.model, priority, cache_salt, **content))
 
-    async def _generate(
-        self, bodies: Sequence[dict[str, Any]], priority: int, cache_salt: str
-    ) -> list[GenerationResult]:
+    async def _generate(self, calls: Iterable[GenerateCall]) -> list[GenerationResult]:
         places = asyncio.Semaphore(CONCURRENCY)
 
-        async def one(body: dict[str, Any]) -> GenerationResult:
+        async def one(call: GenerateCall) -> GenerationResult:
             async with places:
-                whole = body | {"priority": priority, "cache_salt": cache_salt}
-                return generation_result(await self._transport.post("/generate", whole, Generated))
+                return generation_result(await self._transport.post("/generate", call.body, Generated), call)
 
-        tasks = [asyncio.ensure_future(one(body)) for body in bodies]
+        tasks = [asyncio.ensure_future(one(call)) for call in calls]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[TokenEvent]:
+    async def _events(self, call: GenerateCall) -> AsyncGenerator[TokenEvent]:
         number = f"stream-{next(self._numbers)}"
-        events = self._transport.events("/generate", body | {"stream": True})
+        events = self._transport.events("/generate", call.body | {"stream": True})
         try:
             async for data in events:
-                yield token_event(number, msgspec.json.decode(data, type=Piece))
+                yield token_event(number, msgspec.json.decode(data, type=Piece), call)
         finally:
             await events.aclose()
 
@@ -257,31 +247,3 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def _one_each(params: Params, count: int) -> Sequence[SamplingParams]:
-    """Of every prompt its own."""
-    if params is None or isinstance(params, SamplingParams):
-        return [params or _DEFAULTS] * count
-    if not isinstance(params, Sequence) or isinstance(params, (str, bytes)):
-        raise ParameterError("sampling_params", params, "a SamplingParams, or a list of one for each prompt")
-    if len(params) != count:
-        raise ParameterError("sampling_params", f"{len(params)} of them", f"one, or one for each of {count} prompts")
-    for one in params:
-        if not isinstance(one, SamplingParams):
-            raise ParameterError("sampling_params", one, "a SamplingParams")
-    return params
-
-
-def _listed(prompt: Any) -> Any:
-    """Any sequence of ids as JSON has it."""
-    return list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else prompt
-
-
-def _sampling(params: SamplingParams) -> dict[str, Any]:
-    """The fields that differ from their defaults, as JSON has them; max_tokens always, whose absence is "no limit"."""
-    fields = {name: getattr(params, name) for name in SamplingParams.field_names()}
-    changed = {name: value for name, value in fields.items() if value != getattr(_DEFAULTS, name)}
-    if isinstance(params.logit_bias, Mapping):
-        changed["logit_bias"] = {str(key): value for key, value in params.logit_bias.items()}
-    return changed | {"max_tokens": params.max_tokens}

@@ -6,7 +6,8 @@ import math
 
 import msgspec
 
-from aphrodite.generated import Generated, Output, Piece, Position, Stage, Times
+from aphrodite.client.generate_call import GenerateCall
+from aphrodite.generated import Generated, Made, Output, Piece, Position, Stage, Times
 from aphrodite_engine.outputs import (
     CompletionOutput,
     GenerationResult,
@@ -19,7 +20,7 @@ from aphrodite_engine.outputs import (
 )
 
 
-def token_event(request_id: str, piece: Piece) -> TokenEvent:
+def token_event(request_id: str, piece: Piece, call: GenerateCall) -> TokenEvent:
     """One step's news."""
     return TokenEvent(
         request_id=request_id,
@@ -34,19 +35,22 @@ def token_event(request_id: str, piece: Piece) -> TokenEvent:
         prompt_logprobs=None if piece.prompt_logprobs is None else tuple(map(_prompt_position, piece.prompt_logprobs)),
         num_cached_tokens=piece.num_cached_tokens,
         timing=_timing(piece.timing),
+        origin=call.origin(piece.made) if piece.made else None,
     )
 
 
-def generation_result(answer: Generated) -> GenerationResult:
+def generation_result(answer: Generated, call: GenerateCall) -> GenerationResult:
     """A whole answer."""
+    origin = call.origin(Made(answer.model, answer.build, answer.prompt, answer.prompt_token_ids))
     return GenerationResult(
         request_id=answer.id,
-        prompt=answer.prompt,
+        prompt=origin.prompt,
         prompt_token_ids=answer.prompt_token_ids,
         outputs=[_output(output) for output in answer.outputs],
         prompt_logprobs=None if answer.prompt_logprobs is None else list(map(_prompt_position, answer.prompt_logprobs)),
         num_cached_tokens=answer.num_cached_tokens,
         timing=_timing(answer.timing),
+        origin=origin,
     )
 
 
@@ -64,7 +68,10 @@ def _output(output: Output) -> CompletionOutput:
 
 
 def _position(position: Position) -> PositionLogprobs:
-    return {c.token_id: Logprob(_logprob(c.logprob), c.rank, c.decoded_token, c.entropy) for c in position}
+    return {
+        c.token_id: Logprob(_logprob(c.logprob), c.rank, c.decoded_token, c.entropy, c.raw_logprob, c.processed_logprob)
+        for c in position
+    }
 
 
 def _stage(stage: Stage) -> TraceStage:

@@ -10,9 +10,10 @@ from aphrodite.display import generation_html, generation_table
 from aphrodite.display.generation_html import LiveSequences
 from aphrodite.display.markdown import quoted
 from aphrodite.display.shade import Shade, checked
-from aphrodite.display.tokens import Token, token_rows, tokens_of
+from aphrodite.display.tokens import token_rows
 from aphrodite.display.trace import Trace
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Timing
+from aphrodite_engine.tokens import Token
 
 if TYPE_CHECKING:  # pandas and ipywidgets take half a second that only `.df` and `.view()` pay
     import pandas as pd
@@ -67,7 +68,7 @@ class Generation:
     @property
     def tokens(self) -> list[Token]:
         """Of the first sequence."""
-        return tokens_of(self.result.outputs[0])
+        return self.result.tokens
 
     @property
     def logprobs(self) -> list[float | None]:
@@ -100,7 +101,7 @@ class Generation:
 
     @property
     def tokens_df(self) -> pd.DataFrame:
-        """One row a token of every sequence: index, position, token, logprob, probability, rank, entropy_nats."""
+        """One row a token of every sequence: its place, text, probabilities, rank and entropy."""
         import pandas as pd
 
         return pd.DataFrame([row for output in self.result.outputs for row in token_rows(output)])

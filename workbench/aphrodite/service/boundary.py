@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from aphrodite_engine.build import Build
+
 #: A frame holds one message. The largest are prompts of a long context and vectors of 2,048 texts.
 MAX_FRAME_BYTES = 256 * 2**20
 _PREFIX_BYTES = 4
@@ -129,7 +131,7 @@ class Facts(msgspec.Struct, frozen=True):
         has_chat_template: whether conversations can be answered.
         template_source: the chat template; how tool calls and reasoning are written can be seen from it.
         bos: whether the tokenizer puts a token of its own in front, so that an empty prompt is not empty.
-        fingerprint: names model, build and settings: equal fingerprints give equal tokens for equal requests.
+        build: what equal tokens depend on besides the request.
         added_tokens: marks of turns, calls and thoughts, which are tokens of their own: ids by text.
         special_ids: ids that are left out of texts unless asked for.
     """
@@ -143,13 +145,18 @@ class Facts(msgspec.Struct, frozen=True):
     has_chat_template: bool
     template_source: str
     bos: bool
-    fingerprint: str
+    build: Build
     plan: dict[str, Any]
     plan_text: str
     device: str
     load_seconds: float
     added_tokens: dict[str, int] = {}
     special_ids: frozenset[int] = frozenset()
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal fingerprints give equal tokens for equal requests."""
+        return self.build.fingerprint
 
 
 class Ready(msgspec.Struct, tag="ready"):
@@ -178,7 +185,9 @@ class TokenLogprob(msgspec.Struct, array_like=True, omit_defaults=True):
     """One candidate at a position.
 
     Attributes:
+        raw: the bytes that the token stands for.
         entropy: (nats) of the position's whole distribution, with the drawn token.
+        raw_logprob, processed_logprob: before sampling and of what it was drawn from, with the drawn token.
     """
 
     token_id: int
@@ -187,6 +196,8 @@ class TokenLogprob(msgspec.Struct, array_like=True, omit_defaults=True):
     text: str
     raw: bytes
     entropy: float | None = None
+    raw_logprob: float | None = None
+    processed_logprob: float | None = None
 
 
 class Stage(msgspec.Struct, array_like=True, omit_defaults=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from aphrodite.generated import Candidate, Generated, Output, Piece, Position, Rendered, Times
+from aphrodite.generated import Candidate, Generated, Made, Output, Piece, Position, Rendered, Times
 from aphrodite.service import boundary
 from aphrodite.service.boundary import Admitted, Facts, Token, TokenLogprob
 from aphrodite.service.call import Call
@@ -131,13 +131,14 @@ class Job:
 
     async def whole(self) -> Generated:
         """All sequences, once they have ended."""
-        seed, ids, prompt = self.admitted.seed, self.admitted.prompt_token_ids, self.request.prompt
+        made, seed = self._made(), self.admitted.seed
         answer = Generated(
             id=self.id,
-            model=self.model,
-            system_fingerprint=self.facts.fingerprint,
-            prompt=prompt if isinstance(prompt, str) else self.admitted.rendered,
-            prompt_token_ids=ids or [],
+            model=made.model,
+            system_fingerprint=made.build.fingerprint,
+            build=made.build,
+            prompt=made.prompt,
+            prompt_token_ids=made.prompt_token_ids,
             outputs=[Output(index, seed) for index in range(self.request.n or 1)],
         )
         while tokens := await self._news():
@@ -147,12 +148,20 @@ class Job:
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Pieces; closing the generator aborts the request."""
+        made: Made | None = self._made()
         try:
             while tokens := await self._news():
-                yield b"".join(data_event(self._piece(token)) for token in tokens)
+                pieces = list(map(self._piece, tokens))
+                pieces[0].made, made = made, None
+                yield b"".join(map(data_event, pieces))
             yield DONE
         finally:
             self.generation.abort()
+
+    def _made(self) -> Made:
+        prompt, ids = self.request.prompt, self.admitted.prompt_token_ids
+        text = prompt if isinstance(prompt, str) else self.admitted.rendered
+        return Made(self.model, self.facts.build, text, ids or [])
 
     async def _news(self) -> list[Token]:
         try:
@@ -179,9 +188,12 @@ class Job:
 
 def _position(candidates: list[TokenLogprob]) -> Position:
     return [
-        Candidate(c.token_id, None if math.isinf(c.logprob) else c.logprob, c.rank, c.text, c.entropy)
+        Candidate(
+            c.token_id, None if math.isinf(c.logprob) else c.logprob, c.rank, c.text, c.entropy,
+            c.raw_logprob, c.processed_logprob,
+        )
         for c in candidates
-    ]
+    ]  # fmt: skip
 
 
 ENDPOINTS = (

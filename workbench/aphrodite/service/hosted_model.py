@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -50,7 +49,7 @@ class HostedModel:
         self._aborted: set[int] = set()  # of those
         self._running: dict[int, str] = {}  # our id -> the engine's
         self._lock = threading.Lock()
-        self.facts = _facts(self._llm, opening, time.perf_counter() - started)
+        self.facts = _facts(self._llm, time.perf_counter() - started)
 
     def take(self, message: boundary.ToEngine) -> None:
         """Begin what a message asks for; never blocks."""
@@ -136,7 +135,7 @@ class HostedModel:
         if message.echo_ids:
             admitted.prompt_token_ids = list(request.prompt_token_ids)
             if message.messages is not None:
-                admitted.rendered = self._llm.render_chat(message.messages, **message.template)
+                admitted.rendered = request.prompt
         # In one piece: an abort finds the request either still to be queued here, or queued in the engine.
         with self._lock:
             self._check_wanted(message.id)
@@ -168,9 +167,12 @@ class HostedModel:
 
     def _candidates(self, position: PositionLogprobs) -> list[TokenLogprob]:
         return [
-            TokenLogprob(i, found.logprob, found.rank, found.decoded_token, self._llm.token_bytes(i), found.entropy)
+            TokenLogprob(
+                i, found.logprob, found.rank, found.decoded_token, self._llm.token_bytes(i), found.entropy,
+                found.raw_logprob, found.processed_logprob,
+            )
             for i, found in position.items()
-        ]
+        ]  # fmt: skip
 
     # ---- everything else
 
@@ -205,7 +207,7 @@ def _with_integer_keys(params: Mapping[str, Any]) -> dict[str, Any]:
     return {**params, "logit_bias": {int(key): value for key, value in bias.items()}} if bias else dict(params)
 
 
-def _facts(llm: LLM, opening: boundary.Open, load_seconds: float) -> Facts:
+def _facts(llm: LLM, load_seconds: float) -> Facts:
     facts, plan, template = llm.facts, llm.plan, llm.chat_template
     return Facts(
         model=llm.model,
@@ -217,7 +219,7 @@ def _facts(llm: LLM, opening: boundary.Open, load_seconds: float) -> Facts:
         has_chat_template=bool(template),
         template_source=template,
         bos=bool(llm.tokenize("")) if llm.has_tokenizer else False,
-        fingerprint=_fingerprint(llm, opening),
+        build=llm.build,
         plan=asdict(plan),
         plan_text=str(plan),
         device=plan.device,
@@ -225,24 +227,6 @@ def _facts(llm: LLM, opening: boundary.Open, load_seconds: float) -> Facts:
         added_tokens=llm.added_tokens,
         special_ids=llm.special_ids,
     )
-
-
-def _fingerprint(llm: LLM, opening: boundary.Open) -> str:
-    import torch
-
-    from aphrodite import __version__
-
-    files = sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in llm.facts.folder.glob("*.safetensors"))
-    parts = (
-        __version__,
-        torch.__version__,
-        llm.plan.device,
-        llm.plan.dtype,
-        llm.config.determinism,
-        opening.model,
-        files,
-    )
-    return "fp_" + hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()
 
 
 def _stage(stage: TraceStage) -> boundary.Stage:

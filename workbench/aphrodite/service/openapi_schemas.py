@@ -17,6 +17,8 @@ Schema = dict[str, Any]
 
 REFERENCE = "#/components/schemas/"
 _HERE = "aphrodite.service."
+#: The engine's own objects, which service and client share, are dataclasses.
+_STRUCTURES = (inspect.StructType, inspect.DataclassType)
 _ATTRIBUTE = re.compile(r"^    (?P<names>\w+(?:, \w+)*): (?P<text>.*)$")
 
 
@@ -60,7 +62,7 @@ def _structs(types: Iterable[Any]) -> list[Any]:
 
 
 def _collect(info: Any, seen: dict[Any, None]) -> None:
-    if isinstance(info, inspect.StructType):
+    if isinstance(info, _STRUCTURES):
         if info.cls in seen:
             return
         seen[info.cls] = None
@@ -70,7 +72,7 @@ def _collect(info: Any, seen: dict[Any, None]) -> None:
 
 def _inner(info: Any) -> Iterator[Any]:
     """Types that a type is made of."""
-    if isinstance(info, inspect.StructType):
+    if isinstance(info, _STRUCTURES):
         yield from (field.type for field in info.fields)
     for name in ("item_type", "key_type", "value_type", "type"):
         if isinstance(inner := getattr(info, name, None), inspect.Type):
@@ -107,6 +109,8 @@ def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
 
 def _require_what_is_sent(schema: Schema, cls: Any) -> None:
     cls = getattr(cls, "__origin__", cls)
+    if not issubclass(cls, msgspec.Struct):
+        return  # a dataclass, of which msgspec says what has no default
     if cls.__struct_config__.omit_defaults:
         return
     properties, required = schema.get("properties", {}), set(schema.get("required", ()))
