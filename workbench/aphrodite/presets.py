@@ -1,7 +1,7 @@
 """Named sets of sampling parameters in TOML, which store only what differs from neutral.
 
-The built-in ones are in this file, and their names are taken; the user's own are files `NAME.toml` in the folder
-`presets` of the configuration folder.
+Names of the built-in ones (`built_in_presets`) are taken; the user's own are files `NAME.toml` in the folder `presets`
+of the configuration folder. A comment in the first line says what a preset is for.
 """
 
 from __future__ import annotations
@@ -14,16 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from aphrodite.argument_parser import nearest
+from aphrodite.built_in_presets import BUILT_IN, Preset
 from aphrodite_engine.errors import AphroditeError
 from aphrodite_engine.params import SamplingParams
 
-BUILT_IN: Mapping[str, Mapping[str, Any]] = {
-    "neutral": {},
-    "greedy": {"temperature": 0.0},
-    "precise": {"temperature": 0.3, "top_p": 0.9},
-    "balanced": {"temperature": 0.7, "min_p": 0.05},
-    "creative": {"temperature": 1.2, "min_p": 0.05, "temperature_last": True},
-}
+__all__ = ["BUILT_IN", "Preset", "PresetError", "Presets", "config_folder", "differences"]
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 #: TOML has no null; of the fields whose default is another value, only max_tokens knows one.
 _NONE, _NULLABLE = "none", "max_tokens"
@@ -67,20 +63,35 @@ class Presets:
         own = sorted(file.stem for file in found if _NAME.fullmatch(file.stem))
         return [*BUILT_IN, *(name for name in own if name not in BUILT_IN)]
 
+    def find(self, name: str) -> Preset:
+        """A preset, its fields checked.
+
+        Raises:
+            PresetError: no such preset, or a file that is not one.
+        """
+        if name in BUILT_IN:
+            return BUILT_IN[name]
+        if not _NAME.fullmatch(name) or not self._file(name).is_file():
+            raise _unknown(name, self.names())
+        return _read(name, self._file(name))
+
     def read(self, name: str) -> dict[str, Any]:
         """The sampling fields of a preset, checked.
 
         Raises:
             PresetError: no such preset, or a file that is not one.
         """
-        if name in BUILT_IN:
-            return dict(BUILT_IN[name])
-        if not _NAME.fullmatch(name) or not self._file(name).is_file():
-            raise _unknown(name, self.names())
-        return _read(self._file(name))
+        return dict(self.find(name).fields)
 
-    def save(self, name: str, fields: Mapping[str, Any]) -> Path:
+    def all(self) -> list[Preset]:
+        """Every preset; of a file that is not one, `why` says what is wrong with it."""
+        return [self._listed(name) for name in self.names()]
+
+    def save(self, name: str, fields: Mapping[str, Any], why: str = "") -> Path:
         """Keep what differs from neutral as the user's preset `name`; gives the file.
+
+        Args:
+            why: what it is for, in one line.
 
         Raises:
             PresetError: the name cannot be a file's or is built in, or the file cannot be written.
@@ -92,7 +103,7 @@ class Presets:
         kept = {key: _written(key, value) for key, value in differences(fields).items()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            text, file = tomlkit.dumps(kept), self._file(name)
+            text, file = _comment(why) + tomlkit.dumps(kept), self._file(name)
             partial = file.with_suffix(".partial")
             partial.write_text(text, encoding="utf-8")
             partial.replace(file)
@@ -112,6 +123,12 @@ class Presets:
         except FileNotFoundError:
             raise _unknown(name, self.names()) from None
 
+    def _listed(self, name: str) -> Preset:
+        try:
+            return self.find(name)
+        except PresetError as error:
+            return Preset(name, {}, f"cannot be used: {error}", is_own=True)
+
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.toml"
 
@@ -127,13 +144,21 @@ def _unknown(name: str, known: Sequence[str]) -> PresetError:
     return PresetError(f"no such preset {name!r}{nearest(name, known)} (known: {', '.join(known)})")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(name: str, file: Path) -> Preset:
     try:
-        fields = {name: _given(name, value) for name, value in tomllib.loads(file.read_text("utf-8")).items()}
+        text = file.read_text("utf-8")
+        fields = {field: _given(field, value) for field, value in tomllib.loads(text).items()}
         SamplingParams.from_fields(fields)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AphroditeError) as error:
         raise PresetError(f"{file}: {error}") from error
-    return fields
+    first = text.partition("\n")[0]
+    return Preset(name, fields, first.lstrip("# ").rstrip() if first.startswith("#") else "", is_own=True)
+
+
+def _comment(why: str) -> str:
+    """As the first line; TOML allows no control characters in it."""
+    words = " ".join(why.split())
+    return f"# {words}\n" if words else ""
 
 
 def _written(name: str, value: Any) -> Any:

@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass, field
 
 import aphrodite
-from aphrodite.sampling_flags import add_sampling_flags, sampling_fields
+from aphrodite.sampling_flags import add_sampling_flags
 from aphrodite_apps.cli import terminal
 from aphrodite_apps.cli.command import Command, nearest
 from aphrodite_apps.cli.engine_flags import add_engine_flags, add_model_flag
 from aphrodite_apps.cli.loading import open_model
+from aphrodite_apps.cli.presets import add_preset_flag, preset_fields
 
 EPILOG = """in the chat:
   /reset          forget the conversation
@@ -42,12 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_flag(parser, "demo")
     parser.add_argument("--system", metavar="TEXT", help="the system message (default: none)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no seed and speed on stderr (default: shown)")
+    add_preset_flag(parser)
     add_sampling_flags(parser)
     add_engine_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    params = aphrodite.SamplingParams.from_fields({"max_tokens": None, **sampling_fields(arguments)})
+    params = aphrodite.SamplingParams.from_fields({"max_tokens": None, **preset_fields(arguments)})
     if params.n != 1:
         raise aphrodite.ParameterError("n", params.n, "1 in a chat")
     conversation = Conversation(params, arguments.system)

@@ -18,6 +18,7 @@ from aphrodite_apps.cli import (
     load,
     logs,
     plan,
+    presets,
     share,
     sleep,
     status,
@@ -36,7 +37,7 @@ COMMANDS = (
     *(up.COMMAND, ui.COMMAND, status.COMMAND, top.COMMAND, logs.COMMAND, down.COMMAND),
     *(load.COMMAND, unload.COMMAND, sleep.COMMAND, wake.COMMAND),
     *(lab.COMMAND, keys.COMMAND, share.COMMAND),
-    *(generate.COMMAND, chat.COMMAND, embed.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND),
+    *(generate.COMMAND, chat.COMMAND, embed.COMMAND, presets.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND),
 )
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141

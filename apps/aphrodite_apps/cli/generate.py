@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 
 import aphrodite
-from aphrodite.sampling_flags import add_sampling_flags, sampling_fields
+from aphrodite.sampling_flags import add_sampling_flags
 from aphrodite_apps.cli import output, prompts, terminal
 from aphrodite_apps.cli.command import Command, UsageError
 from aphrodite_apps.cli.engine_flags import add_engine_flags, add_model_flag
 from aphrodite_apps.cli.loading import open_model
+from aphrodite_apps.cli.presets import add_preset_flag, preset_fields
 
 EPILOG = """examples:
   aphrodite generate "Once upon a time" --seed 7 --max-tokens 80 --stream
@@ -43,13 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one JSON object a prompt: text, token_ids, finish_reason, seed, logprobs, usage, timing (default: text)",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no seed and speed on stderr (default: shown)")
+    add_preset_flag(parser)
     add_sampling_flags(parser)
     add_engine_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     asked = _asked(arguments)
-    given = sampling_fields(arguments)
+    given = preset_fields(arguments)
     params = [aphrodite.SamplingParams.from_fields({**given, **prompt.fields}) for prompt in asked]
     single = len(asked) == 1 and params[0].n == 1
     if arguments.stream and not single:

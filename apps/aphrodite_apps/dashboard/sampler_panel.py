@@ -48,17 +48,23 @@ def build() -> SamplerPanel:
             elem_id="preset",
         )  # fmt: skip
         neutralise = gr.Button("Neutralise", size="md", scale=1, min_width=100, elem_id="neutralise")
+    about = gr.Markdown(about_preset(NEUTRAL), elem_id="preset-about")
     controls: list[Any] = []
     for number, (group, fields) in enumerate(groupby(sampler_fields(), lambda field: field.group)):
         with gr.Accordion(group, open=number == 0):
             controls += [_control(field) for field in fields]
-    preset.input(preset_values, preset, [*controls], queue=False, show_progress="hidden", api_visibility="private")
+    preset.input(
+        lambda name: [about_preset(name), *preset_values(name)], preset, [about, *controls], queue=False,
+        show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
     neutralise.click(
-        lambda: [NEUTRAL, *preset_values(NEUTRAL)], None, [preset, *controls], queue=False, show_progress="hidden",
-        api_visibility="private",
+        lambda: [NEUTRAL, about_preset(NEUTRAL), *preset_values(NEUTRAL)], None, [preset, about, *controls],
+        queue=False, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     for control in controls:  # what was changed by hand is no longer the preset
-        control.input(None, None, preset, js="() => ''", show_progress="hidden", api_visibility="private")
+        control.input(
+            None, None, [preset, about], js="() => ['', '']", show_progress="hidden", api_visibility="private"
+        )
     preset.focus(
         lambda: gr.update(choices=_choices()), None, preset, queue=False, show_progress="hidden",
         api_visibility="private",
@@ -75,6 +81,11 @@ def preset_values(name: str | None) -> list[Any]:
     except AphroditeError as error:
         raise gr.Error(str(error), print_exception=False) from error
     return [_update(field, value) for field, value in zip(sampler_fields(), values, strict=True)]
+
+
+def about_preset(name: str | None) -> str:
+    """What it is for."""
+    return next((found.why for found in Presets().all() if found.name == name), "")
 
 
 def _choices() -> list[tuple[str, str]]:
