@@ -11,10 +11,12 @@ from typing import Any
 
 from aphrodite_engine.constraints.grammar import Grammars
 from aphrodite_engine.errors import ContextOverflowError, ParameterError
+from aphrodite_engine.hidden_states import Capture
 from aphrodite_engine.params import MAX_SEED, Pooling, SamplingParams
 from aphrodite_engine.prompts import Prompt
 from aphrodite_engine.request import Request
 from aphrodite_engine.sampling.words import Words
+from aphrodite_engine.steering import SteeringContext
 from aphrodite_engine.tokenizer import Tokenizer
 
 Params = SamplingParams | Sequence[SamplingParams] | None
@@ -30,6 +32,7 @@ class Admission:
     Attributes:
         vocab_size: ids from 0 up to it are known.
         grammars: compiles what structured_outputs asks for, here and not in the engine's thread.
+        steering: what steers requests where they are admitted.
         seed: the engine's; requests without a seed of their own get one derived from it and their number.
     """
 
@@ -39,6 +42,7 @@ class Admission:
     eos_token_ids: tuple[int, ...]
     seed: int | None
     grammars: Grammars
+    steering: SteeringContext = field(default_factory=SteeringContext)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _words: Words = field(init=False)
 
@@ -54,6 +58,7 @@ class Admission:
         priority: int = 0,
         cache_salt: str = "",
         pooling: Pooling | None = None,
+        capture: Capture | None = None,
     ) -> Request:
         """A request ready for the engine.
 
@@ -62,7 +67,7 @@ class Admission:
             ContextOverflowError: no room for the prompt and one output token.
         """
         ids = self.token_ids(prompt, add_special_tokens)
-        room_for = len(ids) if pooling else len(ids) + 1
+        room_for = len(ids) if pooling or capture else len(ids) + 1
         if room_for > self.max_model_len:
             raise ContextOverflowError(len(ids), self.max_model_len)
         self._check_ids_of(params)
@@ -81,6 +86,8 @@ class Admission:
             priority=priority,
             cache_salt=cache_salt,
             pooling=pooling,
+            capture=capture,
+            steering=self.steering.current(),
             grammar=self.grammars.compiled(params.structured_outputs) if params.structured_outputs else None,
             bad_words=self._words.bad_words(params),
             breakers=self._words.breakers(params),

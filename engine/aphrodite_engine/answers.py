@@ -61,19 +61,24 @@ def stream(loop: EngineLoop, request: Request, origin: Origin) -> Iterator[Token
 
 def collect_vectors(loop: EngineLoop, requests: Sequence[Request]) -> np.ndarray:
     """The vectors of requests for pooling, in their order."""
+    return np.stack([event.embedding for event in collect_single(loop, requests)])  # type: ignore[arg-type]
+
+
+def collect_single(loop: EngineLoop, requests: Sequence[Request]) -> list[TokenEvent]:
+    """The only event of each request that draws no token, in their order; waiting may be interrupted."""
     events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-    vectors: dict[str, np.ndarray | None] = {}
+    answers: dict[str, TokenEvent] = {}
     try:
         for request in requests:
             loop.submit(request, events.put)
-        while len(vectors) < len(requests):
+        while len(answers) < len(requests):
             event = _checked(events.get())
-            vectors[event.request_id] = event.embedding
+            answers[event.request_id] = event
     finally:
         for request in requests:
-            if request.request_id not in vectors:
+            if request.request_id not in answers:
                 loop.abort(request.request_id)
-    return np.stack([vectors[request.request_id] for request in requests])  # type: ignore[arg-type]
+    return [answers[request.request_id] for request in requests]
 
 
 async def acollect(loop: EngineLoop, requests: Sequence[Request], origins: Sequence[Origin]) -> list[GenerationResult]:

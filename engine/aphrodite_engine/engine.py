@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from aphrodite_engine.dead_end import dead_end, is_lost
+from aphrodite_engine.hidden_states import ByLayer, joined
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import (
     Logprob,
@@ -47,6 +48,7 @@ class _Job:
     first_token: float | None = None
     prompt_logprobs: list[PositionLogprobs | None] = field(default_factory=list)
     hidden: list[torch.Tensor] = field(default_factory=list)
+    captured: list[ByLayer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,15 @@ class Engine:
 
     def add(self, request: Request) -> None:
         """Queue a checked request; where that fails, it leaves nothing behind."""
-        root = root_hash(self.model_key, request.cache_salt)
-        count = 1 if request.pooling else request.params.n
+        root = root_hash(self.model_key, request.cache_salt, request.steering.digest)
+        count = request.params.n if request.draws else 1
         sequences = [Sequence(request, index, root) for index in range(count)]
         for sequence in sequences:
             self._begin_memory(sequence)
         if request.grammar is not None:
             for sequence in sequences:
                 sequence.grammar = request.grammar.start()
-        tokenizer = None if request.pooling else self.tokenizer
+        tokenizer = self.tokenizer if request.draws else None
         texts = {sequence: SequenceText(request, tokenizer, self._limits) for sequence in sequences}
         self._jobs[request.request_id] = _Job(request, time.perf_counter(), sequences, count)
         self._texts |= texts
@@ -191,6 +193,8 @@ class Engine:
         if sequence not in self._texts:
             return []  # a sibling failed a moment ago, and with it the request
         job = self._jobs[sequence.request.request_id]
+        if sequence.request.capture is not None:
+            return self._digest_captured(job, result)
         if sequence.request.pooling is not None:
             return self._digest_embedding(job, result)
         if sequence.request.params.prompt_logprobs is not None and sequence.index == 0:
@@ -285,6 +289,16 @@ class Engine:
 
     def _token_text(self, token_id: int) -> str:
         return self.tokenizer.token_text(token_id) if self.tokenizer else ""
+
+    def _digest_captured(self, job: _Job, result: ChunkResult) -> list[TokenEvent]:
+        assert result.captured is not None
+        if result.chunk.start == 0:
+            job.captured.clear()  # a preempted request starts over
+        job.captured.append(result.captured)
+        if not result.chunk.samples:
+            return []
+        event = self._finish(job, result.chunk.sequence, End("stop"))
+        return [TokenEvent(event.request_id, 0, event.seed, finish_reason="stop", captured=joined(job.captured))]
 
     def _digest_embedding(self, job: _Job, result: ChunkResult) -> list[TokenEvent]:
         assert result.hidden is not None

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 BLOCK_SIZE = 16
 
 
-def root_hash(model_key: str, salt: str) -> bytes:
-    """Start of a hash chain: two requests share blocks only under the same model and the same tenant salt."""
-    return hashlib.blake2b(f"{model_key}\0{salt}".encode(errors="surrogatepass"), digest_size=16).digest()
+def root_hash(model_key: str, salt: str, steering: bytes = b"") -> bytes:
+    """Start of a hash chain: two requests share blocks only under the same model, the same tenant salt and the same
+    steering, of which a digest is given (none where nothing steers)."""
+    root = f"{model_key}\0{salt}".encode(errors="surrogatepass")
+    return hashlib.blake2b(root, key=steering, digest_size=16).digest()
 
 
 def extend_hashes(hashes: list[bytes], root: bytes, token_ids: Sequence[int], block_size: int = BLOCK_SIZE) -> None:

@@ -22,6 +22,7 @@ from aphrodite_engine.constraints.grammar import Grammars
 from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
 from aphrodite_engine.engine import EngineStats
 from aphrodite_engine.errors import EngineClosedError, ParameterError, UnsupportedModelError
+from aphrodite_engine.hooks import Hooks
 from aphrodite_engine.hub import resolve_model
 from aphrodite_engine.loading import Loaded, load
 from aphrodite_engine.loop import EngineLoop
@@ -39,7 +40,7 @@ from aphrodite_engine.tokenizer import Tokenizer
 from aphrodite_engine.weights_digest import weights_digest
 
 
-class LLM(Asks):
+class LLM(Asks, Hooks):
     """An engine of its own thread in this process; `with LLM("demo") as llm: ...`.
 
     Args:
@@ -288,6 +289,12 @@ class LLM(Asks):
         sequences = [list(self._admission.admit(t, SamplingParams(), pooling=pooling).prompt_token_ids) for t in texts]
         with self._encoder_lock, self._encoder_pulse.during(sum(map(len, sequences))):
             return encode_texts(loaded.encoder, sequences, pooling)
+
+    def _encoder_states(self, token_ids: Sequence[int], layers: Sequence[int]) -> dict[int, np.ndarray]:
+        encoder = self._require_open().encoder
+        assert encoder is not None
+        with self._encoder_lock, self._encoder_pulse.during(len(token_ids)):
+            return {layer: states.cpu().numpy() for layer, states in encoder.states(token_ids, layers).items()}
 
     def _embed_with_decoder(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
         if pooling == "cls":

@@ -98,6 +98,7 @@ class TokenEvent:
         prompt_logprobs: with the first event of a request that asked for them.
         embedding: with the only event of an embedding request, (hidden,) float32.
         traces: of each id, what every stage of sampling did.
+        captured: with the only event of a request for hidden states, arrays of each layer with a row for every token.
     """
 
     request_id: str
@@ -114,6 +115,7 @@ class TokenEvent:
     embedding: np.ndarray | None = None
     error: BaseException | None = None
     traces: tuple[PositionTrace, ...] | None = None
+    captured: Mapping[int, tuple[np.ndarray, ...]] | None = None
     given: tuple[str, ...] = ()
     origin: Origin | None = None
 

@@ -40,6 +40,11 @@ def as_prompts(prompts: Any) -> list[Prompt]:
     return [listed] if not isinstance(listed[0], (str, Sequence)) else listed
 
 
+def is_single(prompts: Any) -> bool:
+    """Whether as_prompts makes one prompt of what it accepted: text, ids or messages."""
+    return isinstance(prompts, str) or (isinstance(prompts, Sequence) and not isinstance(prompts[0], (str, Sequence)))
+
+
 def is_conversation(value: Any) -> bool:
     """A list of messages, as opposed to text or ids."""
     return isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping)

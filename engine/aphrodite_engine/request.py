@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aphrodite_engine.constraints.grammar import Grammar, GrammarState
+from aphrodite_engine.hidden_states import Capture
 from aphrodite_engine.kv_cache import extend_hashes
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.suffixes import SuffixMatches
+from aphrodite_engine.steering import Steering
 
 
 class Status(enum.Enum):
@@ -32,6 +34,8 @@ class Request:
         priority: lower runs first; ties go by arrival.
         pooling: set for an embedding request: no token is drawn, hidden states are pooled.
         cache_salt: prefix blocks are shared only between requests of one salt.
+        capture: set for a request for hidden states: no token is drawn.
+        steering: what is added to the residual stream, of prompt and output.
         grammar: what the text must look like; each sequence walks through it on its own.
         bad_words: ids of each text that must not come.
         breakers: (V,) bool, the tokens that end a repetition for DRY.
@@ -46,9 +50,21 @@ class Request:
     priority: int = 0
     cache_salt: str = ""
     pooling: Pooling | None = None
+    capture: Capture | None = None
+    steering: Steering = field(default_factory=Steering)
     grammar: Grammar | None = None
     bad_words: tuple[tuple[int, ...], ...] = ()
     breakers: np.ndarray | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether tokens are drawn; otherwise the prompt's hidden states are all there is to it."""
+        return self.pooling is None and self.capture is None
+
+    @property
+    def is_tapped(self) -> bool:
+        """Whether it reaches into the model's layers."""
+        return self.capture is not None or bool(self.steering.pushes)
 
 
 @dataclass(eq=False)
@@ -101,7 +117,8 @@ class Sequence:
     @property
     def may_skip_prefix(self) -> bool:
         """False when every prompt position's output is wanted, so cached ones must be computed again."""
-        return self.request.params.prompt_logprobs is None and self.request.pooling != "mean"
+        request = self.request
+        return request.params.prompt_logprobs is None and request.pooling != "mean" and request.capture is None
 
     def append(self, token_id: int) -> None:
         """Add a drawn token."""

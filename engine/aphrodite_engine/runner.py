@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 import torch
 
 from aphrodite_engine.batch import Batch, BatchEntry, build_batch
+from aphrodite_engine.hidden_states import ByLayer, Capture
+from aphrodite_engine.lens import read_states
 from aphrodite_engine.models.base import Decoder, KVTensors
+from aphrodite_engine.models.taps import Taps
 from aphrodite_engine.request import Sequence
 from aphrodite_engine.sampling.logprobs import TopLogprobs, top_logprobs
 from aphrodite_engine.sampling.pipeline import Drawn, sample
@@ -27,12 +30,14 @@ class ChunkResult:
         drawn: the next token, where the chunk reached the sequence's end.
         prompt_logprobs: of the prompt tokens that follow the chunk's rows, where asked for.
         hidden: (length, hidden) float32 final hidden states, for embedding requests.
+        captured: what a request for hidden states gets of the chunk's tokens.
     """
 
     chunk: Chunk
     drawn: Drawn | None = None
     prompt_logprobs: list[TopLogprobs] = field(default_factory=list)
     hidden: torch.Tensor | None = None
+    captured: ByLayer | None = None
 
 
 class Runner:
@@ -44,18 +49,22 @@ class Runner:
     def run(self, chunks: Chunks[Chunk], eos_token_ids: tuple[int, ...]) -> list[ChunkResult]:
         """Compute the chunks together. A chunk's result does not depend on the others (in strict determinism)."""
         batch = build_batch([_entry(chunk) for chunk in chunks], self.kv.block_size, self.device)
-        hidden = self.model.forward(batch, self.kv)
+        taps = _taps(chunks, self.device)
+        hidden = self.model.forward(batch, self.kv, taps)
         results = [ChunkResult(chunk) for chunk in chunks]
         self._draw(hidden, batch, results, eos_token_ids)
         first_row = 0
         for result in results:
             rows = hidden[first_row : first_row + result.chunk.length]
-            first_row += result.chunk.length
             request = result.chunk.sequence.request
-            if request.pooling is not None:
+            if request.capture is not None:
+                assert taps is not None
+                result.captured = self._captured(taps, first_row, rows, request.capture)
+            elif request.pooling is not None:
                 result.hidden = rows.float()
             elif request.params.prompt_logprobs is not None:
                 result.prompt_logprobs = self._prompt_logprobs(rows, result.chunk, request.params.prompt_logprobs)
+            first_row += result.chunk.length
         return results
 
     def _draw(
@@ -68,6 +77,14 @@ class Runner:
         rows = [_sampler_row(result.chunk.sequence, eos_token_ids) for result in drawing]
         for result, drawn in zip(drawing, sample(logits, rows), strict=True):
             result.drawn = drawn
+
+    def _captured(self, taps: Taps, first_row: int, hidden: torch.Tensor, capture: Capture) -> ByLayer:
+        """Each layer's states with the final ones as one more layer, or what the lens reads from each layer's."""
+        states = {layer: taps.states.pop((layer, first_row)) for layer in capture.layers}
+        if capture.lens is not None:
+            return {layer: read_states(self.model, part, capture.lens) for layer, part in states.items()}
+        final = {self.model.config.num_layers: hidden.float()}
+        return {layer: (part.cpu().numpy(),) for layer, part in (states | final).items()}
 
     def _prompt_logprobs(self, hidden: torch.Tensor, chunk: Chunk, count: int) -> list[TopLogprobs]:
         """Row p speaks of prompt token p + 1, so the prompt's last row has nothing to say."""
@@ -82,7 +99,24 @@ class Runner:
 
 
 def _draws(chunk: Chunk) -> bool:
-    return chunk.samples and chunk.sequence.request.pooling is None
+    return chunk.samples and chunk.sequence.request.draws
+
+
+def _taps(chunks: Chunks[Chunk], device: torch.device) -> Taps | None:
+    """What the chunks' requests do behind layers; None where none does anything."""
+    if not any(chunk.sequence.request.is_tapped for chunk in chunks):
+        return None
+    taps, first_row = Taps(), 0
+    for chunk in chunks:
+        request, stop = chunk.sequence.request, first_row + chunk.length
+        for push in request.steering.pushes:
+            vector = torch.from_numpy(push.vector).to(device)
+            for rows in push.rows(chunk.start, chunk.length):
+                taps.add(push.layer, slice(first_row + rows.start, first_row + rows.stop), vector)
+        for layer in request.capture.layers if request.capture else ():
+            taps.keep(layer, slice(first_row, stop))
+        first_row = stop
+    return taps
 
 
 def _entry(chunk: Chunk) -> BatchEntry:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 
 from aphrodite_engine.batch import Batch
+from aphrodite_engine.models.taps import Taps
 from aphrodite_engine.params import Pooling
 
 Determinism = Literal["strict", "fast"]
@@ -82,12 +83,25 @@ class KVTensors:
 
 
 class Decoder(Protocol):
-    """A causal language model over a paged KV cache."""
+    """A causal language model over a paged KV cache.
+
+    Attributes:
+        can_be_tapped: whether its layers can be reached; forward takes no `taps` and there is no `finish` without.
+    """
 
     config: ModelConfig
+    can_be_tapped: bool
 
-    def forward(self, batch: Batch, kv: KVTensors) -> torch.Tensor:
-        """Run one step: store the batch's keys and values, return final (normed) hidden states (T, hidden)."""
+    def forward(self, batch: Batch, kv: KVTensors, taps: Taps | None = None) -> torch.Tensor:
+        """Run one step: store the batch's keys and values, return final (normed) hidden states (T, hidden).
+
+        Args:
+            taps: what to add behind layers and what to keep; its `states` are filled.
+        """
+        ...
+
+    def finish(self, states: torch.Tensor) -> torch.Tensor:
+        """What follows the last layer, the final norm above all: residual stream (R, hidden) -> (R, hidden)."""
         ...
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -102,4 +116,8 @@ class Encoder(Protocol):
 
     def encode(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> torch.Tensor:
         """Pooled vectors (len(sequences), hidden) in float32, not normalised."""
+        ...
+
+    def states(self, sequence: Sequence[int], layers: Sequence[int]) -> dict[int, torch.Tensor]:
+        """States (tokens, hidden) float32 of one sequence after each of `layers`."""
         ...

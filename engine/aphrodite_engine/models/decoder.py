@@ -15,6 +15,7 @@ from aphrodite_engine.errors import ModelError
 from aphrodite_engine.models.base import KVTensors, LoadOptions, ModelConfig
 from aphrodite_engine.models.llama_family import LlamaFamily
 from aphrodite_engine.models.rope import cos_sin_table
+from aphrodite_engine.models.taps import Taps
 from aphrodite_engine.weights import TensorReader, open_checkpoint
 from aphrodite_kernels.attention import attention
 from aphrodite_kernels.int8 import dequantize_rows, quantize_rows
@@ -43,6 +44,8 @@ class Layer:
 class LlamaDecoder:
     """A Llama-family model in memory (models.base.Decoder)."""
 
+    can_be_tapped = True
+
     def __init__(self, config: ModelConfig, family: LlamaFamily, options: LoadOptions) -> None:
         """Load the weights of `config.folder`.
 
@@ -60,11 +63,11 @@ class LlamaDecoder:
         reader.finish(ignored=load.ignored)
 
     @torch.inference_mode()
-    def forward(self, batch: Batch, kv: KVTensors) -> torch.Tensor:
+    def forward(self, batch: Batch, kv: KVTensors, taps: Taps | None = None) -> torch.Tensor:
         eps = self._family.rms_norm_eps
         residual = self._embedding.rows(batch.token_ids)
         hidden = rms_norm(residual, self._first_norm, eps)
-        for layer, (k_cache, v_cache) in zip(self._layers, kv.layers, strict=True):
+        for index, (layer, (k_cache, v_cache)) in enumerate(zip(self._layers, kv.layers, strict=True)):
             q, k, v = self._heads(matmul(hidden, layer.qkv))
             rope(q, k, batch.positions, self._cos_sin, layer.q_norm, layer.k_norm, eps)
             kv_store(k, v, k_cache, v_cache, batch.slots)
@@ -74,7 +77,15 @@ class LlamaDecoder:
             hidden, residual = add_rms_norm(matmul(attended, layer.output), residual, layer.post_norm, eps)
             gated = silu_mul(matmul(hidden, layer.gate_up))
             hidden, residual = add_rms_norm(matmul(gated, layer.down), residual, layer.next_norm, eps)
+            if taps is not None:
+                for rows in taps.after(index, residual):
+                    rms_norm(residual[rows], layer.next_norm, eps, out=hidden[rows])
         return hidden
+
+    @torch.inference_mode()
+    def finish(self, states: torch.Tensor) -> torch.Tensor:
+        norm = self._layers[-1].next_norm
+        return rms_norm(states.to(norm.dtype), norm, self._family.rms_norm_eps)
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,10 @@ import transformers
 from aphrodite_engine.errors import ModelError, ParameterError
 from aphrodite_engine.models.base import LoadOptions, ModelConfig
 from aphrodite_engine.models.folder import ModelFolder
+from aphrodite_engine.models.layer_stack import LayerStack
 from aphrodite_engine.models.pretrained import load_pretrained, read_pretrained_config
 from aphrodite_engine.models.strict import StrictMode
+from aphrodite_engine.models.taps import Taps
 from aphrodite_engine.params import Pooling
 from aphrodite_engine.weights import open_checkpoint
 
@@ -89,15 +91,29 @@ class TransformersEncoder:
     def encode(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> torch.Tensor:
         """Raises ParameterError for a sequence that is empty or longer than the model's positions."""
         for sequence in sequences:
-            if not 1 <= len(sequence) <= self.config.max_position:
-                allowed = f"1 to {self.config.max_position} tokens fit {self.config.architecture}"
-                raise ParameterError("input", f"{len(sequence)} tokens", allowed)
+            self._check(sequence)
         vectors = [
             _pool(text, pooling)
             for group in _groups(sequences)
             for text in self._hidden(group).split([len(sequence) for sequence in group])
         ]
         return torch.stack(vectors) if vectors else torch.empty(0, self.config.hidden_size, device=self._device)
+
+    @torch.inference_mode()
+    def states(self, sequence: Sequence[int], layers: Sequence[int]) -> dict[int, torch.Tensor]:
+        """Raises ParameterError for a sequence that is empty or longer than the model's positions."""
+        self._check(sequence)
+        taps, rows = Taps(), slice(0, len(sequence))
+        for layer in layers:
+            taps.keep(layer, rows)
+        with LayerStack(list(self._model.encoder.layer)).tapped(taps):
+            self._hidden([sequence])
+        return {layer: states for (layer, _), states in taps.states.items()}
+
+    def _check(self, sequence: Sequence[int]) -> None:
+        if not 1 <= len(sequence) <= self.config.max_position:
+            allowed = f"1 to {self.config.max_position} tokens fit {self.config.architecture}"
+            raise ParameterError("input", f"{len(sequence)} tokens", allowed)
 
     def _hidden(self, group: Sequence[Sequence[int]]) -> torch.Tensor:
         """Final hidden states (rows of all texts, hidden)."""

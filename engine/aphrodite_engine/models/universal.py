@@ -22,11 +22,13 @@ from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import KVLayerSpec, KVTensors, LoadOptions, ModelConfig
 from aphrodite_engine.models.experts import EXPERTS, EvenRows, is_experts, pack_experts, strict_experts
 from aphrodite_engine.models.folder import ModelFolder
+from aphrodite_engine.models.layer_stack import LayerSearch
 from aphrodite_engine.models.llama_family import FAST_ARCHITECTURES
 from aphrodite_engine.models.paged import ATTENTION, PagedStep, ShapeProbe, StepHolder, paged_attention
 from aphrodite_engine.models.pretrained import load_pretrained, one_line, read_pretrained_config
 from aphrodite_engine.models.probe import check_faithful, disturbed, probe_rows, probe_tokens
 from aphrodite_engine.models.strict import StrictMode
+from aphrodite_engine.models.taps import Taps
 
 
 def read_universal_config(folder: ModelFolder, held_as: torch.dtype) -> ModelConfig:
@@ -76,15 +78,20 @@ class UniversalDecoder:
         place = next(name for name, module in model.named_modules() if module is self._body)
         self._shortcut = _Shortcut(self._body)
         model.set_submodule(place, self._shortcut)
-        eager, shaken = self._eager_logits(0.0), self._eager_logits(torch.finfo(options.dtype).eps / 2)
+        search = LayerSearch(self._body, config.num_layers, config.hidden_size)
+        with search.watching():
+            eager = self._eager_logits(0.0)
+        shaken = self._eager_logits(torch.finfo(options.dtype).eps / 2)
+        self._stack, self._dtype = search.found(), options.dtype
+        self.can_be_tapped = self._stack is not None
         self._strict = self._make_strict() if options.determinism == "strict" else None
         return_to_system(options.device)  # holes that merging and packing left in the heap: a tenth of the model
         check_faithful(self, eager, shaken, options)
 
     @torch.inference_mode()
-    def forward(self, batch: Batch, kv: KVTensors) -> torch.Tensor:
+    def forward(self, batch: Batch, kv: KVTensors, taps: Taps | None = None) -> torch.Tensor:
         self._holder.step = PagedStep(batch, kv)
-        with self._strict or contextlib.nullcontext():
+        with self._strict or contextlib.nullcontext(), self._tapped(taps):
             output = self._body(**_inputs(batch.token_ids[None], batch.positions[None]))
         self._holder.step = None
         return output.last_hidden_state[0]
@@ -93,6 +100,20 @@ class UniversalDecoder:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         with self._strict or contextlib.nullcontext():
             return self._model(inputs_embeds=hidden[None], use_cache=False).logits[0].float()
+
+    @torch.inference_mode()
+    def finish(self, states: torch.Tensor) -> torch.Tensor:
+        """The model's own code around its layers, which step aside: no name of a norm or a projection is needed."""
+        assert self._stack is not None
+        tokens = torch.zeros(1, len(states), dtype=torch.int64, device=states.device)
+        with self._strict or contextlib.nullcontext(), self._stack.ending_with(states.to(self._dtype)[None]):
+            return self._body(**_inputs(tokens, tokens)).last_hidden_state[0]
+
+    def _tapped(self, taps: Taps | None) -> contextlib.AbstractContextManager[None]:
+        if taps is None:
+            return contextlib.nullcontext()
+        assert self._stack is not None
+        return self._stack.tapped(taps)
 
     def _make_strict(self) -> StrictMode:
         """Pack the weights, after which the model runs only within the mode."""
