@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -150,3 +151,25 @@ def test_the_document_describes_it(http: httpx2.Client, route: str, stream: bool
     schemas = document.document["components"]["schemas"]
     assert "every stage of sampling" in schemas["ChatRequest"]["properties"]["trace"]["description"]
     assert "probability of the token that was drawn" in schemas["Stage"]["properties"]["drawn"]["description"]
+
+
+# ---- raw and processed
+
+
+@pytest.mark.parametrize("mode", ["raw", "processed"])
+def test_a_drawn_token_has_both_probabilities_whatever_the_mode(sdk: openai.OpenAI, mode: str) -> None:
+    extra = {"logprobs_mode": mode, "trace": 0}
+    fields: dict[str, Any] = {"model": "demo", "seed": 7, "max_tokens": 6, "temperature": 1.5, "top_p": 0.9}
+    chat = sdk.chat.completions.create(messages=STORY, logprobs=True, extra_body=extra, **fields)  # type: ignore[call-overload]
+    (choice,) = chat.choices
+    for stages, position in zip(choice.model_extra["traces"], choice.logprobs.content, strict=True):
+        expected = {"raw": math.log(stages[0]["drawn"]), "processed": math.log(stages[-1]["drawn"])}
+        assert position.raw_logprob == pytest.approx(expected["raw"], abs=1e-4)
+        assert position.processed_logprob == pytest.approx(expected["processed"], abs=1e-4)
+        assert position.logprob == getattr(position, f"{mode}_logprob") and position.entropy >= 0
+    text = sdk.completions.create(prompt="Once upon", logprobs=1, extra_body=extra, echo=True, **fields)
+    found: Any = text.choices[0].logprobs
+    count = len(found.tokens) - 6
+    assert found.raw_logprobs[:count] == found.processed_logprobs[:count] == [None] * count
+    assert found.token_logprobs[count:] == getattr(found, f"{mode}_logprobs")[count:]
+    assert found.raw_logprobs[count:] != found.processed_logprobs[count:]

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from aphrodite.service.boundary import Token, TokenLogprob
-from aphrodite.service.openai.shapes import finite
+from aphrodite.service.openai.shapes import finite, finite_or_none
 from aphrodite.service.traces import Traces, traces_of
 
 #: Characters that may lie between two tokens' texts (a space that a tokenizer drops, text that was held back).
@@ -19,7 +19,7 @@ Candidates = list[TokenLogprob]
 
 
 class Logprobs(msgspec.Struct):
-    """Four lists with an entry for each token.
+    """Lists with an entry for each token.
 
     Attributes:
         tokens: texts; a token that is only a part of a character is written "bytes:\\xe2\\x80".
@@ -27,12 +27,21 @@ class Logprobs(msgspec.Struct):
         top_logprobs: the most likely tokens, and the token itself.
         text_offset: where in the choice's text the token begins; tokens without a text of their own (the begin token,
             an end token) take no room.
+        raw_logprobs, processed_logprobs: in the model's own distribution and in what the token was drawn from, whatever
+            `logprobs_mode` says of the others; null for tokens of an echoed prompt, which were not drawn.
     """
 
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
+    raw_logprobs: list[float | None]
+    processed_logprobs: list[float | None]
+
+    @classmethod
+    def none(cls) -> Logprobs:
+        """Of no token."""
+        return cls([], [], [], [], [], [])
 
     def join(self, more: Logprobs) -> None:
         """Append what came after."""
@@ -40,6 +49,8 @@ class Logprobs(msgspec.Struct):
         self.token_logprobs += more.token_logprobs
         self.top_logprobs += more.top_logprobs
         self.text_offset += more.text_offset
+        self.raw_logprobs += more.raw_logprobs
+        self.processed_logprobs += more.processed_logprobs
 
 
 class PromptLogprob(msgspec.Struct):
@@ -121,7 +132,7 @@ class ChoiceWriter:
         )  # fmt: skip
         if self._num_logprobs is not None:
             self._places.show(echoed)
-            choice.logprobs = Logprobs([], [], [], [])
+            choice.logprobs = Logprobs.none()
             first = _first_bytes(first_token, echoed, prompt or [])
             for candidates in prompt or ():
                 choice.logprobs.join(self._position(candidates) if candidates else self._first(first))
@@ -139,7 +150,7 @@ class ChoiceWriter:
         self._logprob_sum += sum(candidates[0].logprob for candidates in token.logprobs or ())
         if self._num_logprobs is not None:
             self._places.show(token.text)
-            choice.logprobs = Logprobs([], [], [], [])
+            choice.logprobs = Logprobs.none()
             for candidates in token.logprobs or ():
                 choice.logprobs.join(self._position(candidates))
         return choice
@@ -148,10 +159,13 @@ class ChoiceWriter:
         drawn = candidates[0]
         likely = sorted(candidates, key=lambda candidate: candidate.rank)[: self._num_logprobs]
         top = {_shown(c.raw): finite(c.logprob) for c in [*likely, drawn]}
-        return Logprobs([_shown(drawn.raw)], [finite(drawn.logprob)], [top], [self._places.of(drawn.raw)])
+        return Logprobs(
+            [_shown(drawn.raw)], [finite(drawn.logprob)], [top], [self._places.of(drawn.raw)],
+            [finite_or_none(drawn.raw_logprob)], [finite_or_none(drawn.processed_logprob)],
+        )  # fmt: skip
 
     def _first(self, raw: bytes) -> Logprobs:
-        return Logprobs([_shown(raw)], [None], [None], [self._places.of(raw)])
+        return Logprobs([_shown(raw)], [None], [None], [self._places.of(raw)], [None], [None])
 
 
 class _Places:

@@ -26,7 +26,18 @@ class TopLogprob(msgspec.Struct):
 
 
 class ContentLogprob(TopLogprob):
+    """Of the token that stands at a position.
+
+    Attributes:
+        raw_logprob, processed_logprob: of a drawn token, in the model's own distribution and in what it was drawn from,
+            whatever `logprobs_mode` says of the others.
+        entropy: (nats) of the distribution that `logprobs_mode` names.
+    """
+
     top_logprobs: list[TopLogprob]
+    raw_logprob: float | None = None
+    processed_logprob: float | None = None
+    entropy: float | None = None
 
 
 class ChoiceLogprobs(msgspec.Struct):
@@ -39,12 +50,20 @@ def content_logprob(candidates: list[TokenLogprob], count: int) -> ContentLogpro
     drawn = candidates[0]
     best = sorted(candidates, key=lambda candidate: candidate.rank)[:count]
     top = [TopLogprob(c.text, finite(c.logprob), list(c.raw)) for c in best]
-    return ContentLogprob(drawn.text, finite(drawn.logprob), list(drawn.raw), top)
+    return ContentLogprob(
+        drawn.text, finite(drawn.logprob), list(drawn.raw), top, finite_or_none(drawn.raw_logprob),
+        finite_or_none(drawn.processed_logprob), drawn.entropy,
+    )  # fmt: skip
 
 
 def finite(logprob: float) -> float:
     """JSON has no infinities: an impossible token's log-probability is written as OpenAI's does it."""
     return max(logprob, IMPOSSIBLE)
+
+
+def finite_or_none(logprob: float | None) -> float | None:
+    """The same where there may be none."""
+    return None if logprob is None else finite(logprob)
 
 
 class PromptDetails(msgspec.Struct):
