@@ -153,7 +153,7 @@ class SamplingParams:
         trace: report, of each drawn token, what every stage of sampling did to it and to this many most likely ones
             (0 to 20). None is off.
         logprobs_mode: "raw" is the model's distribution before any step, "processed" what was drawn from.
-        sampler_order: names of the steps to run, in order; a step not listed is off, one may appear twice.
+        sampler_order: names of the steps to run, in order; a step not listed is off, one may appear twice, not more.
         temperature_last: run temperature behind xtc.
         structured_outputs: what the text must look like, one of {"json": schema}, {"regex": ...}, {"choice": [...]},
             {"grammar": Lark or GBNF}, {"json_object": true}. It comes before all steps; once complete, the text ends.
@@ -249,7 +249,7 @@ class SamplingParams:
         if self.dynatemp_max > 0 and self.temperature != 1:
             raise ParameterError("temperature", self.temperature, "1, since dynatemp_max takes its place")
         if self.adaptive_target is not None and self.temperature == 0:
-            raise ParameterError("adaptive_target", self.adaptive_target, "nothing, since temperature=0 draws nothing")
+            raise ParameterError("adaptive_target", self.adaptive_target, "None, since temperature=0 leaves no choice")
         if self.mirostat_mode:
             self._check_mirostat_is_alone()
 
@@ -309,6 +309,9 @@ def _sampler_order(value: Sequence[str] | None, temperature_last: bool) -> tuple
             near = difflib.get_close_matches(str(name), DEFAULT_SAMPLER_ORDER, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ParameterError("sampler_order", name, f"{hint}step names are {known}")
+        if order.count(name) > 2:
+            # More would let one request hold up all others, and tiny temperatures multiply to float32's zero.
+            raise ParameterError("sampler_order", name, "a step at most twice in the list")
     return tuple(_temperature_behind_xtc(order) if temperature_last else order)
 
 

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from aphrodite_engine.params import DEFAULT_SAMPLER_ORDER, SamplingParams
 
-_ORDERS = st.one_of(st.none(), st.lists(st.sampled_from(DEFAULT_SAMPLER_ORDER), min_size=1, max_size=7))
+#: A step may come twice.
+_ORDERS = st.one_of(
+    st.none(),
+    st.lists(st.sampled_from([*DEFAULT_SAMPLER_ORDER] * 2), min_size=1, max_size=7).map(
+        lambda order: [name for place, name in enumerate(order) if order[:place].count(name) < 2]
+    ),
+)
 
 
 def sampling_params(vocab: int, **fixed: Any) -> st.SearchStrategy[SamplingParams]:

@@ -159,6 +159,14 @@ def test_the_sampler_order_is_kept_as_given_with_steps_left_out_or_repeated() ->
     assert plan_of(params).steps == ("min_p", "temperature", "min_p")
 
 
+@pytest.mark.parametrize("times", [3, 100_000])
+def test_a_step_more_than_twice_is_refused_before_it_can_hold_up_anybody(times: int) -> None:
+    order = ["typical_p"] * times
+    error = refusal(sampler_order=["top_k", "top_k", *order])
+    assert (error.field, error.value) == ("sampler_order", "typical_p") and "twice" in error.allowed
+    assert SamplingParams(sampler_order=[*DEFAULT_SAMPLER_ORDER] * 2).sampler_order is not None
+
+
 def test_temperature_last_moves_temperature_behind_the_truncating_steps() -> None:
     params = SamplingParams(temperature_last=True, temperature=0.5, top_k=5, top_p=0.9, min_p=0.1)
     assert plan_of(params).steps == ("top_k", "top_p", "min_p", "temperature")

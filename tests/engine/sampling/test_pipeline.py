@@ -18,14 +18,30 @@ VOCAB = 300
 
 @st.composite
 def sampler_rows(draw: st.DrawFn, count: int, vocab: int = VOCAB) -> list[SamplerRow]:
+    """Rows of every kind, in the middle of a sequence."""
+    return [draw(sampler_row(vocab)) for _ in range(count)]
+
+
+@st.composite
+def sampler_row(draw: st.DrawFn, vocab: int) -> SamplerRow:
     ids = st.lists(st.integers(0, vocab - 1), max_size=8)
-    return [
-        make_row(
-            draw(sampling_params(vocab, min_tokens=draw(st.sampled_from([0, 0, 4])))),
-            vocab=vocab, prompt=draw(ids.filter(bool)), output=draw(ids), index=draw(st.integers(0, 255)), ends=(3, 5),
-        )
-        for _ in range(count)
-    ]  # fmt: skip
+    params = draw(sampling_params(vocab, min_tokens=draw(st.sampled_from([0, 0, 4]))))
+    output = draw(ids)
+    return make_row(
+        params, vocab=vocab, prompt=draw(ids.filter(bool)), output=output, index=draw(st.integers(0, 255)),
+        ends=(3, 5), breakers=draw(st.one_of(st.none(), ids)), feedback=draw(remembered(params)),
+        bad_words=draw(st.sampled_from([(), ((7,),), ((7,), (*output[-1:], 9), (1, 2, 3))])),
+    )  # fmt: skip
+
+
+def remembered(params: SamplingParams) -> st.SearchStrategy[tuple[float, ...] | None]:
+    """What mirostat (its mu) or adaptive_p (sum and weight of its mean) may have learned."""
+    memories: dict[str, st.SearchStrategy[tuple[float, ...]]] = {
+        "mirostat": st.tuples(st.floats(-50, 50)),
+        "adaptive_p": st.tuples(st.floats(0, 5), st.floats(1, 10)),
+    }
+    learner = plan_of(params).feedback
+    return st.one_of(st.none(), memories[learner]) if learner else st.none()
 
 
 def drawn_one_by_one(logits: torch.Tensor, rows: list[SamplerRow]) -> list[Drawn]:
@@ -104,7 +120,9 @@ def test_whatever_the_order_of_steps_something_possible_is_drawn(logits: torch.T
     (drawn,) = sample(logits.clone(), rows)
     allowed = rows[0].params.allowed_token_ids
     possible = (logits[0] > -torch.inf).nonzero().flatten().tolist()
-    banned = rows[0].banned_until_min if rows[0].num_output < rows[0].params.min_tokens else ()
+    output = [*rows[0].token_ids][len(rows[0].token_ids) - rows[0].num_output :]
+    banned = {word[-1] for word in rows[0].bad_words if output[max(0, len(output) + 1 - len(word)) :] == [*word[:-1]]}
+    banned |= set(rows[0].banned_until_min if rows[0].num_output < rows[0].params.min_tokens else ())
     left = [token for token in possible if (allowed is None or token in allowed) and token not in banned]
     assert drawn.token_id in left or (not left and drawn.token_id == -1)
 
