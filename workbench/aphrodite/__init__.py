@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
         StreamInterrupted,
         UnexpectedAnswer,
     )
+    from aphrodite.lab.comparison import Comparison, compare
     from aphrodite.session import NoService, Session, connect
     from aphrodite_engine.errors import (
         AphroditeError,
@@ -57,6 +58,7 @@ __all__ = [
     "Client",
     "ClientClosed",
     "ClientError",
+    "Comparison",
     "CompletionOutput",
     "ConflictError",
     "ConnectionFailed",
@@ -85,6 +87,7 @@ __all__ = [
     "UnexpectedAnswer",
     "UnsupportedModelError",
     "__version__",
+    "compare",
     "connect",
 ]
 
@@ -119,6 +122,7 @@ _HOME = {
     "SamplingParams": "aphrodite_engine.params",
     **_OUTPUTS,
     **_CLIENT,
+    **dict.fromkeys(("Comparison", "compare"), "aphrodite.lab.comparison"),
     **dict.fromkeys(("NoService", "Session", "connect"), "aphrodite.session"),
 }
 
