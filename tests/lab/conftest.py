@@ -11,6 +11,7 @@ import pytest
 from aphrodite.display.generation import Generation
 from aphrodite.local import LocalSession
 from aphrodite_engine.asking.next_token import NextToken
+from aphrodite_engine.lens import Lens
 from aphrodite_engine.params import SamplingParams
 
 START = "Once upon a time, there was a little"
@@ -51,12 +52,11 @@ def measured(demo: LocalSession) -> Measured:
         ),
         scores=demo.score(START, continuations=[" girl", " boy", " fox who lived", "\nbear <b>"]).df,
         surprise=demo.perplexity("Once upon a time there was a little fox. " * 12).df,
-        layers=_layers(demo),
+        layers=_lens(demo),
     )
 
 
-def _layers(demo: LocalSession) -> pd.DataFrame:
-    """Shaped as a lens has it: the distributions behind ever longer prompts stand for those of layers."""
-    ids = demo.tokenize(START)
-    found = [demo.next_token(ids[: 1 + place], top=2).df for place in range(9)]
-    return pd.concat([df.assign(layer=place % 3, position=place // 3) for place, df in enumerate(found)])
+def _lens(demo: LocalSession) -> pd.DataFrame:
+    found = demo.lens(START, top=2)
+    assert isinstance(found, Lens)
+    return found.df

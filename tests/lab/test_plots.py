@@ -155,10 +155,13 @@ def test_scores_are_in_order_and_the_best_is_filled(measured: Measured) -> None:
 
 
 def test_a_lens_has_a_cell_a_layer_and_position(measured: Measured) -> None:
-    (cells,) = traces(plots.lens(measured.layers))
+    figure = plots.lens(measured.layers)
+    (cells,) = traces(figure)
     best = measured.layers[measured.layers["rank"] == 1].set_index(["layer", "position"])
-    assert [list(row) for row in cells.z] == [[best.probability[layer, p] for p in range(3)] for layer in range(3)]
-    assert cells.text[0][0] == visible(best.token[0, 0])[:8]
+    layers, positions = sorted(set(measured.layers.layer)), sorted(set(measured.layers.position))
+    assert [list(row) for row in cells.z] == [[best.probability[layer, p] for p in positions] for layer in layers]
+    assert cells.text[-1][-1] == visible(best.token_text[layers[-1], positions[-1]])
+    assert layout(figure)["xaxis"]["ticktext"][1] == "Once"
 
 
 # ---- frames
