@@ -59,8 +59,9 @@ def uncached(llm: LLM, ids: list[int] = IDS, params: SamplingParams = PARAMS) ->
 def test_the_vector_is_added_after_the_layer_and_the_rest_of_the_model_sees_it(tmp_path: Path, kind: str) -> None:
     folder = write_checkpoint(tmp_path, kind)
     model = reference(folder)
-    layers = model.get_decoder().h if kind == "gpt2" else model.get_decoder().layers
-    layers[0].register_forward_hook(lambda module, inputs, output: output + 2.5 * torch.from_numpy(VECTOR))
+    first = model.get_submodule("transformer.h.0" if kind == "gpt2" else "model.layers.0")
+    push = 2.5 * torch.from_numpy(VECTOR)
+    first.register_forward_hook(lambda module, inputs, output: torch.add(output, push))  # type: ignore[arg-type]
     with torch.inference_mode():
         expected = torch.softmax(model(torch.tensor([IDS])).logits[0], 1)
     with LLM(folder) as llm, llm.steer(0, VECTOR, scale=2.5):
@@ -99,7 +100,18 @@ def test_neighbours_keep_every_bit(tmp_path: Path, kind: str, dtype: str) -> Non
 
 
 def _together(llm: LLM, requests: list[Request]) -> list[list[object]]:
-    return [exact(result) for result in llm._collect(requests, [None] * len(requests), progress=False)]
+    events = queue.SimpleQueue[TokenEvent]()
+    for request in requests:
+        llm.submit(request, events.put)
+    outputs = {(request.request_id, index): ([], []) for request in requests for index in range(request.params.n)}
+    running = len(outputs)
+    while running:
+        event = events.get(timeout=60)
+        token_ids, logprobs = outputs[event.request_id, event.index]
+        token_ids += event.token_ids
+        logprobs += event.logprobs or ()
+        running -= event.finish_reason is not None
+    return [[outputs[request.request_id, index] for index in range(request.params.n)] for request in requests]
 
 
 @given(
@@ -247,10 +259,8 @@ def test_embeddings_are_steered_as_well(tiny: LLM) -> None:
     assert np.array_equal(tiny.embed(IDS), plain)
 
 
-@pytest.mark.parametrize(
-    "form", [np.asarray, torch.tensor, list, lambda v: torch.tensor(v).to(torch.bfloat16), np.float64]
-)
-def test_a_vector_may_be_an_array_a_tensor_or_a_list(tiny: LLM, form) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("form", [np.asarray, np.float64, list, torch.tensor, lambda v: torch.tensor(v).bfloat16()])
+def test_a_vector_may_be_an_array_a_tensor_or_a_list(tiny: LLM, form: Callable[[list[float]], object]) -> None:
     halves = [0.5 * place for place in range(HIDDEN)]
     with tiny.steer(0, form(halves), 2):
         (steer,) = tiny.admit(IDS).steering.steers
