@@ -10,13 +10,22 @@ import plotly.graph_objects as go
 from aphrodite.display.palette import CLEAR, COLOURS, DASHES, GREY, GRID, MARKERS
 from aphrodite_engine.visible import visible
 
+#: Cells beside each other that have room for their text.
+MOST_CELLS = 20
 #: Tokens that have room beside each other on an axis; of more only the positions are written.
 MOST_LABELS = 60
 #: Of cells with text in them: one hue from light to middle, which reads in grey and has INK stand out everywhere.
 SCALE = ((0.0, "#F4F7FB"), (1.0, "#4C93D1"))
 INK = "#111111"
 
-_AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": GREY, "automargin": True, "title": {"standoff": 8}}
+_AXIS = {
+    "gridcolor": GRID,
+    "zeroline": False,
+    "linecolor": GREY,
+    "ticks": "",
+    "automargin": True,
+    "title": {"standoff": 8},
+}
 # Of the buttons only those that save and reset stay; "share" would send the figure to a company.
 _REMOVED = [
     "sendChartToCloud", "sendDataToCloud", "zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale",
@@ -69,7 +78,7 @@ def cells(
     bar = {"title": {"text": "probability"}, "tickformat": ".0%", "outlinecolor": GREY}
     return go.Heatmap(
         z=shares, text=texts, customdata=hover, texttemplate="%{text}", hovertemplate="%{customdata}<extra></extra>",
-        zmin=0, zmax=1, colorscale=SCALE, colorbar=bar, textfont={"color": INK}, xgap=1, ygap=1, **more,
+        zmin=0, zmax=1, colorscale=SCALE, colorbar=bar, textfont={"color": INK, "size": 11}, xgap=1, ygap=1, **more,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from aphrodite.lab.plots.frame import Row, rows_of
 from aphrodite.lab.plots.look import cells, figure, safe, short
 from aphrodite_engine.visible import visible
 
-_ACROSS = 20
+_ACROSS = 12
 _NEEDED = ("op", "token_a", "probability_a", "token_b", "probability_b")
 
 
@@ -30,10 +30,10 @@ def comparison(df: Any) -> go.Figure:
     shares = [[_probability(row, side) for row in line] for side, line in strips]
     texts = [[_text(row, side) for row in line] for side, line in strips]
     hover = [[_hover(row, side) for row in line] for side, line in strips]
-    names = [f"{side} {place // 3 * _ACROSS}" if side else "" for place, (side, _) in enumerate(strips)]
+    names = {place: f"{side} {place // 3 * _ACROSS}" for place, (side, _) in enumerate(strips) if side}
     trace = cells(_padded(shares, None), _padded(texts, ""), _padded(hover, ""))
-    found = figure([trace], "", "", height=120 + 34 * len(strips))
-    found.update_yaxes(autorange="reversed", tickvals=list(range(len(names))), ticktext=names, showgrid=False)
+    found = figure([trace], "", "", height=120 + 30 * len(strips))
+    found.update_yaxes(autorange="reversed", tickvals=list(names), ticktext=list(names.values()), showgrid=False)
     return found.update_xaxes(showticklabels=False, showgrid=False)
 
 
@@ -50,8 +50,8 @@ def _text(row: Row, side: str) -> str:
         return ""
     token = row[f"token_{side}"]
     if token is None:
-        return "–"
-    return short(token, 8) if row["op"] == "equal" else f"≠ {short(token, 8)}"
+        return ""
+    return short(token, 8) if row["op"] == "equal" else f"≠{short(token, 7)}"
 
 
 def _hover(row: Row, side: str) -> str:
