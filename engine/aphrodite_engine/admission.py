@@ -140,6 +140,10 @@ class Admission:
             self._check_id("allowed_token_ids", token_id)
         if params.stop_strings and self.tokenizer is None:
             raise ParameterError("stop", params.stop, "stop_token_ids, since this model folder has no tokenizer")
+        if params.banned_phrases and self.tokenizer is None:
+            raise ParameterError(
+                "banned_phrases", params.banned_phrases, "[], since this model folder has no tokenizer"
+            )
         if params.min_tokens:
             self._check_something_is_left(params)
 

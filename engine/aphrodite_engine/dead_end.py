@@ -21,6 +21,9 @@ def dead_end(sequence: Sequence) -> Exception:
     request = sequence.request
     if sequence.grammar is not None and sequence.grammar.problem is not None:
         return _grammar_error(sequence, sequence.grammar.problem)
+    if sequence.redraws is not None and (tried := sequence.redraws.bans(len(sequence.token_ids))):
+        allowed = f"fewer of them: all tokens that were possible or tried here ({len(tried)}) lead to one"
+        return ParameterError("banned_phrases", list(request.params.banned_phrases), allowed)
     if request.bad_words:
         return ParameterError("bad_words", request.params.bad_words, "fewer of them: no other token is possible here")
     if sequence.grammar is None or request.params.allowed_token_ids is None:

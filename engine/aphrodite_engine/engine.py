@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from aphrodite_engine.constraints.redraws import MAX_IN_A_ROW, Redraws
 from aphrodite_engine.dead_end import dead_end, is_lost
 from aphrodite_engine.hidden_states import ByLayer, joined
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import (
     Logprob,
     PositionLogprobs,
-    PositionTrace,
     StageCandidate,
     Timing,
     TokenEvent,
@@ -31,7 +32,7 @@ from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
 from aphrodite_engine.sampling.suffixes import SuffixMatches
 from aphrodite_engine.sampling.trace import Stage
 from aphrodite_engine.scheduler import Scheduler
-from aphrodite_engine.sequence_text import End, Limits, SequenceText
+from aphrodite_engine.sequence_text import End, Limits, News, Reported, SequenceText
 from aphrodite_engine.tokenizer import Tokenizer
 from aphrodite_kernels.sample import NOTHING
 
@@ -147,13 +148,16 @@ class Engine:
             sequence.history = TokenHistory(self.vocab_size, request.prompt_token_ids, (), self.runner.device)
         if uses_suffixes(request.params):
             sequence.suffixes = SuffixMatches(request.prompt_token_ids)
+        if request.params.banned_phrases:
+            sequence.redraws = Redraws()
 
     def abort(self, request_id: str) -> list[TokenEvent]:
         """End a request now, keep what it has; its blocks are free before the next step. Unknown ids are ignored."""
         job = self._jobs.get(request_id)
         if job is None:
             return []
-        return [self._finish(job, sequence, End("abort")) for sequence in job.sequences if sequence in self._texts]
+        running = [sequence for sequence in job.sequences if sequence in self._texts]
+        return [self._report(job, sequence, self._texts[sequence].close(End("abort"))) for sequence in running]
 
     def fail_step(self, error: BaseException) -> list[TokenEvent]:
         """After step() raised: end, with this error, the requests that took part in it. The others go on."""
@@ -203,61 +207,56 @@ class Engine:
             return []
         if result.drawn.token_id == NOTHING or is_lost(sequence):
             return self._fail(sequence.request.request_id, dead_end(sequence))
-        return [self._digest_token(job, sequence, result.drawn)]
+        return self._digest_token(job, sequence, result.drawn)
 
-    def _digest_token(self, job: _Job, sequence: Sequence, drawn: Drawn) -> TokenEvent:
+    def _digest_token(self, job: _Job, sequence: Sequence, drawn: Drawn) -> list[TokenEvent]:
         token_id, logprobs = drawn.token_id, drawn.logprobs
-        if job.first_token is None:
-            job.first_token = time.perf_counter()
         sequence.append(token_id)
         sequence.feedback = drawn.feedback
-        self._output_tokens += 1
-        positions = None if logprobs is None else (self._position(token_id, logprobs),)
-        traces = None if drawn.trace is None else (tuple(map(self._stage, drawn.trace)),)
-        text, end = self._texts[sequence].add(sequence, token_id)
-        if end.reason is not None:
-            return self._finish(job, sequence, end, text, (token_id,), positions, traces)
-        return TokenEvent(
-            request_id=sequence.request.request_id,
-            index=sequence.index,
-            seed=sequence.request.seed,
-            text=text,
-            token_ids=(token_id,),
-            logprobs=positions,
-            traces=traces,
-            prompt_logprobs=_prompt_logprobs(job, sequence) if sequence.num_output == 1 else None,
-            num_cached_tokens=sequence.num_cached or 0,
-        )
+        position = None if logprobs is None else self._position(token_id, logprobs)
+        trace = None if drawn.trace is None else tuple(map(self._stage, drawn.trace))
+        news = self._texts[sequence].add(sequence, Reported(token_id, position, trace))
+        if news.take_back is not None:
+            return self._take_back(sequence, news.take_back)
+        return [self._report(job, sequence, news)] if news.tokens else []
 
-    def _finish(
-        self,
-        job: _Job,
-        sequence: Sequence,
-        end: End,
-        text: str = "",
-        token_ids: tuple[int, ...] = (),
-        logprobs: tuple[PositionLogprobs, ...] | None = None,
-        traces: tuple[PositionTrace, ...] | None = None,
-    ) -> TokenEvent:
-        text += self._texts.pop(sequence).finish(sequence, end)
-        self.scheduler.finish(sequence)
-        job.unfinished -= 1
-        if job.unfinished == 0:
-            del self._jobs[job.request.request_id]
+    def _take_back(self, sequence: Sequence, position: int) -> list[TokenEvent]:
+        self.scheduler.take_back(sequence, position)
+        assert sequence.redraws is not None
+        if sequence.redraws.in_a_row < MAX_IN_A_ROW:
+            return []
+        return self._fail(sequence.request.request_id, dead_end(sequence))
+
+    def _report(self, job: _Job, sequence: Sequence, news: News) -> TokenEvent:
+        """What a caller hears of a sequence; it is over where it has ended."""
+        is_first = self._texts[sequence].num_shown == len(news.tokens)
+        if news.tokens and job.first_token is None:
+            job.first_token = time.perf_counter()
+        self._output_tokens += len(news.tokens)
+        has_ended = news.end.reason is not None
+        if has_ended:
+            self._close(job, sequence)
         return TokenEvent(
             request_id=job.request.request_id,
             index=sequence.index,
             seed=job.request.seed,
-            text=text,
-            token_ids=token_ids,
-            logprobs=logprobs,
-            traces=traces,
-            finish_reason=end.reason,
-            stop_reason=end.by,
-            prompt_logprobs=_prompt_logprobs(job, sequence),
+            text=news.text,
+            token_ids=tuple(token.token_id for token in news.tokens),
+            logprobs=_of_each([token.logprobs for token in news.tokens]),
+            traces=_of_each([token.trace for token in news.tokens]),
+            finish_reason=news.end.reason,
+            stop_reason=news.end.by,
+            prompt_logprobs=_prompt_logprobs(job, sequence) if is_first or has_ended else None,
             num_cached_tokens=sequence.num_cached or 0,
-            timing=_timing(job),
+            timing=_timing(job) if has_ended else None,
         )
+
+    def _close(self, job: _Job, sequence: Sequence) -> None:
+        del self._texts[sequence]
+        self.scheduler.finish(sequence)
+        job.unfinished -= 1
+        if job.unfinished == 0:
+            del self._jobs[job.request.request_id]
 
     def _fail(self, request_id: str, error: BaseException) -> list[TokenEvent]:
         job = self._jobs.pop(request_id, None)
@@ -269,9 +268,9 @@ class Engine:
         return [TokenEvent(request_id, 0, job.request.seed, finish_reason="error", error=error)]
 
     def _collect_prompt_logprobs(self, job: _Job, result: ChunkResult) -> None:
-        if result.chunk.start == 0:
-            job.prompt_logprobs = [None]
         following = result.chunk.start + 1
+        # Once more where tokens were computed again.
+        job.prompt_logprobs = [None, *job.prompt_logprobs[1:following]]
         for place, logprobs in enumerate(result.prompt_logprobs, start=following):
             job.prompt_logprobs.append(self._position(job.request.prompt_token_ids[place], logprobs))
 
@@ -297,8 +296,9 @@ class Engine:
         job.captured.append(result.captured)
         if not result.chunk.samples:
             return []
-        event = self._finish(job, result.chunk.sequence, End("stop"))
-        return [TokenEvent(event.request_id, 0, event.seed, finish_reason="stop", captured=joined(job.captured))]
+        self._close(job, result.chunk.sequence)
+        request = job.request
+        return [TokenEvent(request.request_id, 0, request.seed, finish_reason="stop", captured=joined(job.captured))]
 
     def _digest_embedding(self, job: _Job, result: ChunkResult) -> list[TokenEvent]:
         assert result.hidden is not None
@@ -310,15 +310,24 @@ class Engine:
             return []
         # One mean over all tokens: a sum of chunk sums would round differently for every way of chunking.
         vector = torch.cat(job.hidden).mean(0) if pooling == "mean" else job.hidden[-1][-1]
-        event = self._finish(job, result.chunk.sequence, End("stop"))
+        self._close(job, result.chunk.sequence)
         embedding: np.ndarray = vector.cpu().numpy()
-        return [TokenEvent(event.request_id, 0, event.seed, finish_reason="stop", embedding=embedding)]
+        return [TokenEvent(job.request.request_id, 0, job.request.seed, finish_reason="stop", embedding=embedding)]
 
 
 def _prompt_logprobs(job: _Job, sequence: Sequence) -> tuple[PositionLogprobs | None, ...] | None:
     """Those of the whole prompt, with the first sequence's news; None while they are incomplete."""
     complete = len(job.prompt_logprobs) == sequence.prompt_len
     return tuple(job.prompt_logprobs) if complete and sequence.index == 0 else None
+
+
+Item = TypeVar("Item")
+
+
+def _of_each(items: list[Item | None]) -> tuple[Item, ...] | None:
+    """None where nothing was asked for."""
+    asked = [item for item in items if item is not None]
+    return tuple(asked) if asked else None
 
 
 def _timing(job: _Job) -> Timing:

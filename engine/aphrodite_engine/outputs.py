@@ -14,7 +14,7 @@ from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.prompts import Continuation
 from aphrodite_engine.tokens import Logprob, Token, tokens_of
 
-FinishReason = Literal["stop", "length", "abort", "error"]
+FinishReason = Literal["stop", "length", "repetition", "abort", "error"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class TokenEvent:
 
     Attributes:
         text: what became certain with this token; pieces joined are the whole text.
-        token_ids: the ids drawn (none where only held-back text or an end is reported).
+        token_ids: the ids that became certain: most often one, several where banned_phrases held some back, none where
+            only text or an end is reported.
         given: with the first event of a continuation, the texts of its tokens, with which token_ids begin.
         origin: with the first event of a request.
         stop_reason: the stop string or id that ended it.
@@ -125,7 +126,8 @@ class CompletionOutput:
     """One of the n sequences of a result.
 
     Attributes:
-        finish_reason: "stop" (EOS, a stop id or string), "length" (max_tokens or the context is full), "abort".
+        finish_reason: "stop" (EOS, a stop id or string), "length" (max_tokens or the context is full), "repetition"
+            (repetition_detection), "abort".
         stop_reason: the stop string or id, None for EOS.
         seed: with it and the same request, the same tokens come again.
         given: texts of the first tokens, each alone, where those were given (Continuation) and not drawn; nothing else

@@ -81,8 +81,8 @@ def checked_logit_bias(value: Mapping[int, float] | None) -> dict[int, float] | 
     return {token_id: float(value[token_id]) for token_id in sorted(value)} or None
 
 
-def checked_strings(name: str, value: object, most: int, noun: str) -> tuple[str, ...]:
-    """Non-empty strings; one alone stands for a list of one, None for none."""
+def checked_strings(name: str, value: object, most: int, noun: str, longest: int | None = None) -> tuple[str, ...]:
+    """Non-empty strings, of at most `longest` characters; one alone stands for a list of one, None for none."""
     if value is None:
         return ()
     strings = (value,) if isinstance(value, str) else value
@@ -91,4 +91,6 @@ def checked_strings(name: str, value: object, most: int, noun: str) -> tuple[str
     for string in strings:
         if not isinstance(string, str) or not string:
             raise ParameterError(name, string, f"{noun} are non-empty strings")
+        if longest is not None and len(string) > longest:
+            raise ParameterError(name, string, f"{noun} of up to {longest} characters, not {len(string):,}")
     return tuple(strings)

@@ -17,12 +17,16 @@ from aphrodite_engine.param_checks import (
     checked_logit_bias,
     checked_strings,
 )
+from aphrodite_engine.repetition_detection import RepetitionDetection, detection_of
 from aphrodite_engine.structured_outputs import check_structured_outputs
 
 MAX_LOGPROBS = 20
 MAX_STOP_STRINGS = 64
 MAX_BREAKERS = 64
 MAX_BAD_WORDS = 1024
+MAX_BANNED_PHRASES = 512
+#: Characters; text is held back while it may become one.
+MAX_PHRASE_LENGTH = 512
 MAX_SEED = 2**63 - 1
 #: Smaller divisors would turn float32 logits into infinities.
 MIN_DIVISOR = 1e-6
@@ -139,6 +143,9 @@ class SamplingParams:
         logit_bias: token id -> value added to its logit. [-100, 100] each.
         allowed_token_ids: when given, every other id is impossible.
         bad_words: texts whose last token is impossible where the others have just come.
+        banned_phrases: texts that do not come, in upper or lower case, also within a word. Text is held back while it
+            may become one; where one is complete, the output goes back to the token in which it begins, and another is
+            drawn in its place. Output only: a phrase may begin in the prompt.
         min_tokens: EOS and stop ids are impossible, and stop strings do not act, before this many output tokens.
         max_tokens: most output tokens; None is "until the context is full".
         stop: strings that end the text; trimmed unless include_stop_str_in_output.
@@ -146,6 +153,8 @@ class SamplingParams:
         ignore_eos: do not end at EOS ids (stop_token_ids still end).
         include_stop_str_in_output: keep the stop string at the end of the text.
         skip_special_tokens: leave special tokens out of the text (they stay in token_ids).
+        repetition_detection: end a text that goes round, for example {"max_pattern_size": 20, "min_pattern_size": 1,
+            "min_count": 4}: with "repetition", once the output ends with the same 1 to 20 tokens 4 times in a row.
         seed: 0 to 2**63 - 1; None lets the engine choose one, which the result reports.
         logprobs: report the logprob of each drawn token and of this many most likely ones (0 to 20), and the entropy of
             the distribution, in nats. None is off.
@@ -199,6 +208,7 @@ class SamplingParams:
     logit_bias: Mapping[int, float] | None = None
     allowed_token_ids: Sequence[int] | None = None
     bad_words: Sequence[str] = ()
+    banned_phrases: Sequence[str] = ()
     min_tokens: int = 0
     max_tokens: int | None = 256
     stop: str | Sequence[str] | None = None
@@ -206,6 +216,7 @@ class SamplingParams:
     ignore_eos: bool = False
     include_stop_str_in_output: bool = False
     skip_special_tokens: bool = True
+    repetition_detection: Mapping[str, int] | None = None
     seed: int | None = None
     logprobs: int | None = None
     prompt_logprobs: int | None = None
@@ -215,6 +226,7 @@ class SamplingParams:
     temperature_last: bool = False
     structured_outputs: Mapping[str, Any] | None = None
     stop_strings: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
+    detection: RepetitionDetection | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         for name, allowed in RANGES.items():
@@ -228,6 +240,11 @@ class SamplingParams:
         self._keep("stop_token_ids", checked_ids("stop_token_ids", self.stop_token_ids))
         self._keep("stop_strings", checked_strings("stop", self.stop, MAX_STOP_STRINGS, "stop strings"))
         self._keep("bad_words", checked_strings("bad_words", self.bad_words, MAX_BAD_WORDS, "bad words"))
+        phrases = checked_strings(
+            "banned_phrases", self.banned_phrases, MAX_BANNED_PHRASES, "phrases", MAX_PHRASE_LENGTH
+        )
+        self._keep("banned_phrases", phrases)
+        self._keep("detection", detection_of(self.repetition_detection))
         breakers = checked_strings("dry_sequence_breakers", self.dry_sequence_breakers, MAX_BREAKERS, "breakers")
         self._keep("dry_sequence_breakers", breakers)
         check_structured_outputs(self.structured_outputs)

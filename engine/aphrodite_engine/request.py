@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from aphrodite_engine.constraints.grammar import Grammar, GrammarState
+from aphrodite_engine.constraints.redraws import Redraws
 from aphrodite_engine.hidden_states import Capture
-from aphrodite_engine.kv_cache import extend_hashes
+from aphrodite_engine.kv_cache import BLOCK_SIZE, extend_hashes
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.suffixes import SuffixMatches
@@ -67,18 +69,29 @@ class Request:
         return self.capture is not None or bool(self.steering.pushes)
 
 
+@dataclass(frozen=True)
+class Mark:
+    """What the sampler remembers at one length of a sequence."""
+
+    suffixes: SuffixMatches | None
+    feedback: tuple[float, ...] | None
+    grammar: int | None
+
+
 @dataclass(eq=False)
 class Sequence:
     """One growing sequence of a request (n of them).
 
     Attributes:
         token_ids: prompt and output.
-        num_computed: tokens whose keys and values are in the cache.
+        num_computed: tokens that need no more computing.
+        num_stored: tokens whose keys and values are in the cache; one more than computed where only its logits lack.
         block_table: KV blocks in order.
         block_hashes: hash of every full block of token_ids.
         num_published: blocks already offered to other sequences.
         num_cached: prompt tokens found in the cache at first admission; None before.
         history, suffixes, feedback: what the sampler remembers of the tokens so far; None where no step asks.
+        redraws: of tokens taken back, where a request may have to; None where it never does.
     """
 
     request: Request
@@ -86,6 +99,7 @@ class Sequence:
     root_hash: bytes
     token_ids: list[int] = field(default_factory=list)
     num_computed: int = 0
+    num_stored: int = 0
     block_table: list[int] = field(default_factory=list)
     block_hashes: list[bytes] = field(default_factory=list)
     num_published: int = 0
@@ -96,6 +110,8 @@ class Sequence:
     suffixes: SuffixMatches | None = None
     feedback: tuple[float, ...] | None = None
     grammar: GrammarState | None = None
+    redraws: Redraws | None = None
+    _marks: dict[int, Mark] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.token_ids = list(self.request.prompt_token_ids)
@@ -122,6 +138,9 @@ class Sequence:
 
     def append(self, token_id: int) -> None:
         """Add a drawn token."""
+        if self.redraws is not None:
+            self.redraws.drawn(len(self.token_ids))
+            self._marks[len(self.token_ids)] = self._mark()
         self.token_ids.append(token_id)
         extend_hashes(self.block_hashes, self.root_hash, self.token_ids)
         if self.history is not None:
@@ -130,3 +149,27 @@ class Sequence:
             self.suffixes.add(token_id)
         if self.grammar is not None:
             self.grammar.advance(token_id)
+
+    def take_back(self, position: int) -> None:
+        """Forget the token at `position` and all behind it, as if they had never come; it must not come there again."""
+        assert self.redraws is not None
+        taken, mark = self.token_ids[position:], self._marks[position]
+        self.redraws.take_back(position, taken)
+        del self.token_ids[position:]
+        del self.block_hashes[position // BLOCK_SIZE :]
+        self.suffixes, self.feedback = mark.suffixes, mark.feedback
+        if self.history is not None:
+            for token_id in taken:
+                self.history.remove(token_id)
+        if self.grammar is not None and mark.grammar is not None:
+            self.grammar.rewind(mark.grammar)
+
+    def move_on(self, position: int) -> None:
+        """The tokens before `position` stand for good."""
+        if self.redraws is not None:
+            self.redraws.move_on(position)
+            self._marks = {place: mark for place, mark in self._marks.items() if place >= position}
+
+    def _mark(self) -> Mark:
+        # A shallow copy: arrays of suffixes are replaced, never changed.
+        return Mark(copy.copy(self.suffixes), self.feedback, None if self.grammar is None else self.grammar.mark())

@@ -131,12 +131,12 @@ def _entry(chunk: Chunk) -> BatchEntry:
 
 
 def _sampler_row(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> SamplerRow:
-    request = sequence.request
+    request, position, redraws = sequence.request, len(sequence.token_ids), sequence.redraws
     return SamplerRow(
         params=request.params,
         seed=request.seed,
         sequence_index=sequence.index,
-        position=len(sequence.token_ids),
+        position=position,
         token_ids=sequence.token_ids,
         num_output=sequence.num_output,
         banned_until_min=(*eos_token_ids, *request.params.stop_token_ids),
@@ -146,4 +146,6 @@ def _sampler_row(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> SamplerR
         bad_words=request.bad_words,
         feedback=sequence.feedback,
         grammar=sequence.grammar,
+        taken_back=redraws.bans(position) if redraws else (),
+        attempt=redraws.draws(position) if redraws else 0,
     )

@@ -57,9 +57,25 @@ class Scheduler:
         """Record a finished step: what was computed becomes findable by its hash."""
         for chunk in chunks:
             sequence = chunk.sequence
-            sequence.num_computed = chunk.start + chunk.length
+            sequence.num_computed = sequence.num_stored = chunk.start + chunk.length
             if self.prefix_caching:
                 self._publish(sequence)
+
+    def take_back(self, sequence: Sequence, position: int) -> None:
+        """Let a running sequence forget its token at `position` and all behind it.
+
+        Others may read a block that was published, so nothing is written into it again: where the sequence goes on in
+        the middle of one, it takes a block of its own and computes its tokens anew.
+        """
+        sequence.take_back(position)
+        whole = position // BLOCK_SIZE
+        kept = whole if sequence.num_published > whole else _blocks_for(position)
+        self.pool.release(sequence.block_table[kept:])
+        del sequence.block_table[kept:]
+        sequence.num_published = min(sequence.num_published, whole)
+        sequence.num_stored = min(position, kept * BLOCK_SIZE)
+        # The last token is computed again, for its logits.
+        sequence.num_computed = min(position - 1, sequence.num_stored)
 
     def finish(self, sequence: Sequence) -> None:
         """Take a sequence out, wherever it is, and free its blocks."""
@@ -86,7 +102,7 @@ class Scheduler:
                 if victim is sequence:
                     break
             if sequence.status is Status.RUNNING:
-                chunks.append(self._chunk(sequence, length, first_stored=sequence.num_computed))
+                chunks.append(self._chunk(sequence, length, first_stored=sequence.num_stored))
                 budget -= length
         return chunks, budget, preempted
 
@@ -134,7 +150,7 @@ class Scheduler:
         self.pool.acquire(cached)
         sequence.block_table = cached + self.pool.allocate(missing)
         sequence.num_published = len(cached)
-        sequence.num_computed = start
+        sequence.num_computed, sequence.num_stored = start, start
         if sequence.num_cached is None:
             sequence.num_cached = start
         sequence.status = Status.RUNNING
@@ -164,7 +180,7 @@ class Scheduler:
     def _release(self, sequence: Sequence) -> None:
         self.pool.release(sequence.block_table)
         sequence.block_table = []
-        sequence.num_computed = sequence.num_published = 0
+        sequence.num_computed = sequence.num_stored = sequence.num_published = 0
 
     def _publish(self, sequence: Sequence) -> None:
         for index in range(sequence.num_published, sequence.num_computed // BLOCK_SIZE):

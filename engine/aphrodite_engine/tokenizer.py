@@ -93,7 +93,14 @@ class Tokenizer:
 
 
 class Detokenizer(Protocol):
-    """Turns one sequence's ids into text as they come. Joined, the pieces are what `decode` gives for all ids."""
+    """Turns one sequence's ids into text as they come. Joined, the pieces are what `decode` gives for all ids.
+
+    Attributes:
+        is_inside: the last id ended within a character, which is held back.
+    """
+
+    @property
+    def is_inside(self) -> bool: ...
 
     def add(self, token_id: int) -> str:
         """Text that became certain with this id; "" while a character is incomplete."""
@@ -101,6 +108,14 @@ class Detokenizer(Protocol):
 
     def finish(self) -> str:
         """Text still held back: an incomplete character shows as a replacement character."""
+        ...
+
+    def mark(self) -> Any:
+        """The state now, for `rewind`."""
+        ...
+
+    def rewind(self, mark: Any) -> None:
+        """Back to where `mark` was taken: what came since was not said."""
         ...
 
 
@@ -118,11 +133,21 @@ class ByteDetokenizer:
         self._skipped = tokenizer.special_ids if skip_special_tokens else frozenset()
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
+    @property
+    def is_inside(self) -> bool:
+        return bool(self._utf8.getstate()[0])
+
     def add(self, token_id: int) -> str:
         return "" if token_id in self._skipped else self._utf8.decode(self._tokenizer.token_bytes(token_id))
 
     def finish(self) -> str:
         return self._utf8.decode(b"", final=True)
+
+    def mark(self) -> tuple[bytes, int]:
+        return self._utf8.getstate()
+
+    def rewind(self, mark: tuple[bytes, int]) -> None:
+        self._utf8.setstate(mark)
 
 
 class WindowDetokenizer:
@@ -139,12 +164,14 @@ class WindowDetokenizer:
         self._ids: list[int] = []
         self._prefix = 0
         self._read = 0
+        self.is_inside = False
 
     def add(self, token_id: int) -> str:
         self._ids.append(token_id)
         before = self._decode(self._ids[self._prefix : self._read])
         after = self._decode(self._ids[self._prefix :])
-        if after.endswith(_REPLACEMENT) or len(after) <= len(before):
+        self.is_inside = after.endswith(_REPLACEMENT)
+        if self.is_inside or len(after) <= len(before):
             return ""
         self._prefix, self._read = self._read, len(self._ids)
         return after[len(before) :]
@@ -153,7 +180,15 @@ class WindowDetokenizer:
         before = self._decode(self._ids[self._prefix : self._read])
         after = self._decode(self._ids[self._prefix :])
         self._prefix = self._read = len(self._ids)
+        self.is_inside = False
         return after[len(before) :]
+
+    def mark(self) -> tuple[int, int, int, bool]:
+        return len(self._ids), self._prefix, self._read, self.is_inside
+
+    def rewind(self, mark: tuple[int, int, int, bool]) -> None:
+        length, self._prefix, self._read, self.is_inside = mark
+        del self._ids[length:]
 
     def _decode(self, token_ids: list[int]) -> str:
         return self._tokenizer.decode(token_ids, self._skip) if token_ids else ""

@@ -26,6 +26,11 @@ TYPED: dict[str, tuple[list[str], Any]] = {
     "mirostat_mode": (["--mirostat-mode", "2"], 2),
     "dry_sequence_breakers": (["--dry-sequence-breakers", "\n", "--dry-sequence-breakers", "a, b"], ["\n", "a, b"]),
     "bad_words": (["--bad-words", "a, b"], ["a, b"]),
+    "banned_phrases": (["--banned-phrases", "a, b", "--banned-phrases", "c"], ["a, b", "c"]),
+    "repetition_detection": (
+        ["--repetition-detection", '{"max_pattern_size": 9, "min_count": 3}'],
+        {"max_pattern_size": 9, "min_count": 3},
+    ),
     "adaptive_target": (["--adaptive-target", "none"], None),
     "logprobs_mode": (["--logprobs-mode", "processed"], "processed"),
     "max_tokens": (["--max-tokens", "none"], None),

@@ -69,6 +69,8 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
     "trace": {"seed": 16, "trace": 3, "top_p": 0.8, "xtc_probability": 0.5, "mirostat_mode": 0},
     "mirostat": {"seed": 17, "mirostat_mode": 2, "mirostat_tau": 3.0, "trace": 2},
     "repetition": {"seed": 18, "dry_multiplier": 0.8, "no_repeat_ngram_size": 3, "bad_words": ["the"]},
+    "phrases": {"seed": 19, "banned_phrases": ["the", "was a"], "logprobs": 2, "trace": 2, "n": 2},
+    "going round": {"seed": 2, "repetition_detection": {"max_pattern_size": 4, "min_count": 2}, "top_k": 1},
     "own order": {"seed": 15, "sampler_order": ["top_p", "temperature"], "top_p": 0.7},
     "some ids only": {"seed": 16, "allowed_token_ids": list(range(20, 400))},
     "raw logprobs": {"seed": 17, "logprobs": 5, "prompt_logprobs": 3},

@@ -11,11 +11,12 @@ from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import GenerationResult
 from aphrodite_engine.params import SamplingParams
 
-PROMPTS: list[list[int]] = [list(range(1, 40)), list(range(1, 36)), [9], [5, 6, 7] * 9]
+PROMPTS: list[list[int]] = [list(range(1, 40)), list(range(1, 36)), [9], [5, 6, 7] * 9, [70, 71] * 12]
 PARAMS = [
     SamplingParams(seed=1, max_tokens=12, logprobs=3, n=2, temperature=0.8, top_p=0.9),
     SamplingParams(seed=2, max_tokens=12, logprobs=3, top_k=20, repetition_penalty=1.2),
     SamplingParams(max_tokens=12, logprobs=3, temperature=0, frequency_penalty=0.4, ignore_eos=True),
+    SamplingParams(seed=5, max_tokens=20, logprobs=2, n=2, banned_phrases=["\ufffd", *"aeiou"], adaptive_target=0.3),
     SamplingParams(seed=4, max_tokens=12, logprobs=20, min_p=0.05, logit_bias={3: 2.0}),
 ]
 

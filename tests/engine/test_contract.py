@@ -32,6 +32,8 @@ from tests.engine.tiny import VOCAB
 CONTEXT = 128
 #: Examples run an engine, which a busy machine slows down; that is no reason to fail.
 CHECKED = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+#: What random models write all the time: bytes that are no text, letters, pieces of words.
+PHRASES = [("\ufffd\ufffd", "b", "Q"), tuple("aeiou"), ("\ufffda", "c", "d", " t"), ("\ufffd", "he", "\n")]
 Engines = Callable[..., LLM]
 
 
@@ -62,7 +64,11 @@ def asks(draw: st.DrawFn, vocab: int = VOCAB, longest: int = 70, **fixed: Any) -
         "ignore_eos": draw(st.booleans()),
         "prompt_logprobs": draw(st.sampled_from([None, None, 0, 3])),
         "stop": draw(st.sampled_from([None, "a", ["zz", "e"]])),
+        "repetition_detection": draw(st.sampled_from([None, {"max_pattern_size": 3, "min_count": 2}])),
+        "banned_phrases": draw(st.sampled_from([(), (), *PHRASES])),
     }
+    if fields["banned_phrases"]:
+        fields["allowed_token_ids"] = None  # a few that all lead to a phrase end with an error
     return Ask(tuple([*common, *own]), draw(sampling_params(vocab, **(fields | fixed))))
 
 

@@ -53,6 +53,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "logit_bias": ({"300": 100}, {}),
     "allowed_token_ids": ([300, 301, 302], {}),
     "bad_words": ([" a", " the", " was", ","], {}),
+    "banned_phrases": (["the", "a ", "was"], {}),
+    "repetition_detection": ({"max_pattern_size": 3, "min_count": 2}, _FEW),
     "min_tokens": (9, {"logit_bias": {str(_TURN_END): 20}}),
     "max_tokens": (5, {}),
     "stop": (["e", "o"], {}),

@@ -13,7 +13,7 @@ import msgspec
 
 from aphrodite_engine.build import Build
 
-FinishReason = Literal["stop", "length", "abort", "error"]
+FinishReason = Literal["stop", "length", "repetition", "abort", "error"]
 
 
 class Candidate(msgspec.Struct, omit_defaults=True):

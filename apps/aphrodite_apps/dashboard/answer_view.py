@@ -22,6 +22,7 @@ SHADE: Shade = "probability"
 _SHADED_LIVE = 600
 _ENDS = {
     "length": "cut at the token limit",
+    "repetition": "cut where it went round",
     "abort": "stopped",
     "error": "the engine failed",
 }

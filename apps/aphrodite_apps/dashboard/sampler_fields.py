@@ -31,7 +31,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("Essentials", r"^(temperature|max_tokens|seed)$"),
     ("Truncation", r"^(top_|min_p$|typical|epsilon|eta|tfs|xtc)"),
     ("Shape", r"^(dynatemp|smoothing|skew|mirostat|adaptive)"),
-    ("Repetition", r"penalt|repeat|dry_|no_repeat"),
+    ("Repetition", r"penalt|repe|dry_"),
     ("Where it ends", r"stop|min_tokens|eos|special"),
     ("Constraints", r"logit_bias|token_ids|structured|bad_words|phrases"),
     ("More", ""),

@@ -42,6 +42,7 @@ class GrammarState:
         self._matcher, self._end_id, self._eos, self.num_words = matcher, end_id, eos_token_ids, num_words
         self.is_complete: bool = matcher.is_stopped()
         self.problem: str | None = None
+        self._num_consumed = 0
 
     def fill(self, mask: np.ndarray) -> None:
         """Set the bits of the tokens that may come next, in (words,) int32; EOS where the text may end."""
@@ -62,7 +63,19 @@ class GrammarState:
         if token_id in self._eos and self._matcher.is_accepting():
             self.is_complete = True
         elif self._matcher.consume_token(token_id):
+            self._num_consumed += 1
             self.is_complete = self._matcher.is_stopped()
+        else:
+            self._give_up()
+
+    def mark(self) -> int:
+        """Where it is now, for `rewind`."""
+        return self._num_consumed
+
+    def rewind(self, mark: int) -> None:
+        """Back to where `mark` was taken."""
+        if self._matcher.rollback(self._num_consumed - mark):
+            self._num_consumed, self.is_complete = mark, self._matcher.is_stopped()
         else:
             self._give_up()
 

@@ -19,24 +19,31 @@ def is_constrained(row: SamplerRow) -> bool:
         or row.num_output < params.min_tokens
         or row.grammar is not None
         or _bad_endings(row)
+        or row.taken_back
     )
 
 
 def constrain(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> None:
     """In place: make impossible what a grammar does not allow, add logit_bias, then make impossible what is not in the
-    allowed ids, what would complete a bad word and, before min_tokens, what would end."""
+    allowed ids, what would complete a bad word, before min_tokens what would end, and what was taken back here."""
     _follow_grammars(logits, rows)
     for line, row in zip(logits, rows, strict=True):
         if row.params.logit_bias:
             _add_bias(line, row.params.logit_bias)
-        if row.params.allowed_token_ids is None and not _must_go_on(row) and not _bad_endings(row):
-            continue
-        followed = line.clone() if row.grammar is not None else None
-        _limit(line, row)
-        if followed is not None and not bool((line > float("-inf")).any()):
-            # Where a grammar can only end, it may, whatever else is asked for.
-            what_ends = _ids(row.banned_until_min, line)
-            line[what_ends] = followed[what_ends]
+        _obey(line, row)
+        if row.taken_back:
+            line[_ids(row.taken_back, line)] = float("-inf")
+
+
+def _obey(line: torch.Tensor, row: SamplerRow) -> None:
+    if row.params.allowed_token_ids is None and not _must_go_on(row) and not _bad_endings(row):
+        return
+    followed = line.clone() if row.grammar is not None else None
+    _limit(line, row)
+    if followed is not None and not bool((line > float("-inf")).any()):
+        # Where a grammar can only end, it may, whatever else is asked for.
+        what_ends = _ids(row.banned_until_min, line)
+        line[what_ends] = followed[what_ends]
 
 
 def _must_go_on(row: SamplerRow) -> bool:

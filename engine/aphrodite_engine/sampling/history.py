@@ -18,6 +18,7 @@ class TokenHistory:
     def __init__(self, vocab_size: int, prompt: Sequence[int], output: Sequence[int], device: torch.device) -> None:
         self.seen = torch.zeros(vocab_size, dtype=torch.bool, device=device)
         self.counts = torch.zeros(vocab_size, dtype=torch.float32, device=device)
+        self._prompt = prompt
         self.seen[torch.tensor(prompt, dtype=torch.int64, device=device)] = True
         for token_id in output:
             self.add(token_id)
@@ -26,3 +27,8 @@ class TokenHistory:
         """Record one output token."""
         self.seen[token_id] = True
         self.counts[token_id] += 1
+
+    def remove(self, token_id: int) -> None:
+        """Forget one output token."""
+        self.counts[token_id] -= 1
+        self.seen[token_id] = token_id in self._prompt or bool(self.counts[token_id])

@@ -13,13 +13,10 @@ from aphrodite_engine.sampling.constraints import constrain, is_constrained
 from aphrodite_engine.sampling.feedback import FEEDBACK, Memory, feedback_of
 from aphrodite_engine.sampling.logprobs import TopLogprobs, own_logprobs, top_logprobs
 from aphrodite_engine.sampling.row import SamplerRow
-from aphrodite_engine.sampling.steps import is_greedy, run_steps, steps_of
+from aphrodite_engine.sampling.steps import PURPOSE_TOKEN, is_greedy, purpose_of, run_steps, steps_of
 from aphrodite_engine.sampling.trace import Stage, trace
 from aphrodite_engine.sampling.truncation import streams
 from aphrodite_kernels.sample import NOTHING, argmax, gumbel_argmax
-
-#: Purpose keys of random draws: two draws at one position of one sequence never share numbers.
-PURPOSE_TOKEN = 0
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,10 @@ def sample(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> list[Drawn]:
         logits = logits.clone() if raw is logits else logits
         logits[constrained] = part
     drawn: list[Drawn | None] = [None] * len(rows)
-    groups: defaultdict[Plan, list[int]] = defaultdict(list)
+    groups: defaultdict[tuple[Plan, int], list[int]] = defaultdict(list)
     for r, row in enumerate(rows):
-        groups[plan_of(row.params)].append(r)
-    for plan, members in groups.items():
+        groups[plan_of(row.params), row.attempt].append(r)
+    for (plan, _), members in groups.items():
         whole = len(members) == len(rows)
         part = logits if whole else logits[members]
         part_raw = raw if whole or raw is None else raw[members]
@@ -83,7 +80,7 @@ def _draw(logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan, rows: list
     if plan.greedy:
         tokens = argmax(logits)
     else:
-        tokens = gumbel_argmax(logits, *streams(logits.device, rows), PURPOSE_TOKEN)
+        tokens = gumbel_argmax(logits, *streams(logits.device, rows), purpose_of(PURPOSE_TOKEN, rows))
     token_ids = tokens.tolist()
     reported = _report(logits, raw, plan, rows, token_ids)
     learned = _learn(plan, rows, found, token_ids)

@@ -28,6 +28,8 @@ class SamplerRow:
         bad_words: ids of each text that must not come.
         feedback: what mirostat or adaptive_p remember of earlier draws; None before the first.
         grammar: where the sequence is in the grammar it must follow.
+        taken_back: ids that were drawn here and led to a banned phrase.
+        attempt: how often a token was drawn here before; it too keys the random numbers.
     """
 
     params: SamplingParams
@@ -43,3 +45,5 @@ class SamplerRow:
     bad_words: tuple[tuple[int, ...], ...] = ()
     feedback: tuple[float, ...] | None = None
     grammar: GrammarState | None = None
+    taken_back: tuple[int, ...] = ()
+    attempt: int = 0

@@ -73,13 +73,24 @@ def steps_of(params: SamplingParams) -> tuple[str, ...]:
     return tuple(name for name in names if STEPS[name].is_on(params))
 
 
-#: Purpose of the first coin of a position; each further step that tosses has the next. 0 draws the token.
+#: Purposes of random numbers: two draws of one sequence never share numbers. 0 draws the token; the first step that
+#: tosses has PURPOSE_COINS, each further one the next. Behind a token that was taken back all of them are others.
+PURPOSE_TOKEN = 0
 PURPOSE_COINS = 0x100
+_PURPOSES_OF_AN_ATTEMPT = 0x10000
+
+
+def purpose_of(purpose: int, rows: Rows) -> int:
+    """The key for rows of one attempt."""
+    return purpose + rows[0].attempt * _PURPOSES_OF_AN_ATTEMPT
 
 
 def run_steps(names: Sequence[str], logits: torch.Tensor, rows: Rows) -> Iterator[tuple[str, int | None, torch.Tensor]]:
-    """Run the steps one after the other; gives each one's name, the purpose of its coins, and the logits behind it."""
-    purpose = PURPOSE_COINS
+    """Run the steps one after the other over rows of one attempt.
+
+    Gives each one's name, the purpose of its coins, and the logits behind it.
+    """
+    purpose = purpose_of(PURPOSE_COINS, rows)
     for name in names:
         step = STEPS[name]
         if step.tosses:

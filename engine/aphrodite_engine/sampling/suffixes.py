@@ -10,7 +10,8 @@ import numpy as np
 class SuffixMatches:
     """For every earlier place of a growing sequence: how long the text up to it and the whole text end alike.
 
-    A new token costs one pass over the sequence, however much of it repeats.
+    A new token costs one pass over the sequence, however much of it repeats. It makes new arrays, so that a shallow
+    copy keeps what was.
 
     Attributes:
         token_ids: (n,) int64.

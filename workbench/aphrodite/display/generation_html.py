@@ -10,7 +10,12 @@ from aphrodite.display.shade import Shade
 from aphrodite.display.token_html import STYLE, sequence, switch
 from aphrodite_engine.outputs import CompletionOutput
 
-_ENDS = {"length": "cut at the token limit", "abort": "interrupted", "error": "ended by an error"}
+_ENDS = {
+    "length": "cut at the token limit",
+    "repetition": "cut where it went round",
+    "abort": "interrupted",
+    "error": "ended by an error",
+}
 
 
 class LiveSequences:

@@ -82,9 +82,11 @@ class MessageWriter:
         """Why it ended, and the stop sequence that ended it."""
         if finish.reason == "tool_calls":
             return "tool_use", None
-        if finish.reason == "length":
+        if finish.reason == "length" and finish.stopped_by is None:
             is_full = self.answer.usage().completion_tokens < self.request.max_tokens
             return "model_context_window_exceeded" if is_full else "max_tokens", None
+        if finish.reason == "length":
+            return "max_tokens", None
         if isinstance(finish.stopped_by, str):
             return "stop_sequence", finish.stopped_by
         return "end_turn", None

@@ -140,9 +140,12 @@ class ChoiceWriter:
 
     def add(self, token: Token) -> Choice:
         """The piece that a step brought."""
+        goes_round = token.finish_reason == "repetition"
         choice = Choice(
-            index=self.index, text=token.text, seed=self.seed, finish_reason=token.finish_reason,
-            stop_reason=token.stop_reason, token_ids=list(token.token_ids) if self._with_ids else UNSET,
+            index=self.index, text=token.text, seed=self.seed,
+            finish_reason="length" if goes_round else token.finish_reason,
+            stop_reason="repetition" if goes_round else token.stop_reason,
+            token_ids=list(token.token_ids) if self._with_ids else UNSET,
         )  # fmt: skip
         if (traces := traces_of(token)) is not None:
             choice.traces = traces

@@ -162,6 +162,8 @@ def _finish(token: Token, reader: ReplyReader) -> Finish | None:
         return Finish("tool_calls" if reader.has_called else "stop", token.stop_reason)
     if token.finish_reason == "length":
         return Finish("length")
+    if token.finish_reason == "repetition":
+        return Finish("length", token.finish_reason)
     raise ApiError(503, "the request was aborted", code="aborted")
 
 

@@ -19,7 +19,9 @@ class Finish(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: "tool_calls" where it called and was not cut; a call that the token limit cut is "length".
-        stopped_by: the stop string or id, None for the model's own end.
+        stopped_by: the stop string or id, None for the model's own end. Beside "length" it is "repetition" where the
+            text was cut because it went round: clients that know only OpenAI's reasons then take no cut text for a
+            whole one.
     """
 
     reason: FinishReason

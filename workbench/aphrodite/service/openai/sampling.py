@@ -12,6 +12,7 @@ from aphrodite.service.errors import bad_request
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.params import (
     MAX_BAD_WORDS,
+    MAX_BANNED_PHRASES,
     MAX_BREAKERS,
     MAX_LOGPROBS,
     MAX_SEED,
@@ -81,6 +82,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     logit_bias: Annotated[dict[str, float], Meta(max_length=MAX_LOGIT_BIAS)] | None = None
     allowed_token_ids: Annotated[list[TokenId], Meta(max_length=MAX_ALLOWED_IDS)] | None = None
     bad_words: Annotated[list[str], Meta(max_length=MAX_BAD_WORDS)] | None = None
+    banned_phrases: Annotated[list[str], Meta(max_length=MAX_BANNED_PHRASES)] | None = None
     min_tokens: Annotated[int, told(minimum=0, maximum=_MOST)] | None = None
     max_tokens: Annotated[int, told(minimum=1, maximum=_MOST)] | None = None
     stop: str | Annotated[list[str], Meta(max_length=MAX_STOP_STRINGS)] | None = None
@@ -88,6 +90,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
+    repetition_detection: dict[str, int] | None = None
     seed: Annotated[int, told(minimum=0, maximum=MAX_SEED)] | None = None
     prompt_logprobs: Annotated[int, told(minimum=0, maximum=MAX_LOGPROBS)] | None = None
     trace: Annotated[int, told(minimum=0, maximum=MAX_LOGPROBS)] | None = None
