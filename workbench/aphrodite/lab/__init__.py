@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aphrodite.lab.comparison import Comparison, compare
+    from aphrodite.lab.figures import figure
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "figure"]
 
 _HOME = {
     "Comparison": "aphrodite.lab.comparison",
     "compare": "aphrodite.lab.comparison",
+    "figure": "aphrodite.lab.figures",
 }
 
 
