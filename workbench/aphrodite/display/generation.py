@@ -10,6 +10,7 @@ from aphrodite.display import generation_html, generation_table
 from aphrodite.display.generation_html import LiveSequences
 from aphrodite.display.markdown import quoted
 from aphrodite.display.shade import Shade, checked
+from aphrodite.display.stages import Stages
 from aphrodite.display.tokens import token_rows
 from aphrodite.display.trace import Trace
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Timing
@@ -114,6 +115,14 @@ class Generation:
             ValueError: the request did not ask for it (`trace=5`).
         """
         return Trace(self.result.outputs[0])
+
+    def stages(self, position: int) -> Stages:
+        """What every stage of sampling did at one position of the first sequence, as small multiples.
+
+        Raises:
+            ValueError: the request did not ask for it (`trace=5`); no such position.
+        """
+        return self.trace.at(position)
 
     def shaded(self, shade: str) -> Generation:
         """The same, shown with its tokens shaded by "probability", by "entropy" or not at all ("none").

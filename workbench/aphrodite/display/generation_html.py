@@ -33,9 +33,9 @@ class LiveSequences:
         return f'<div class="aphrodite">{_listed(outputs, texts)}{footer(outputs, model)}</div>'
 
 
-def whole(outputs: Sequence[CompletionOutput], model: str, shade: Shade) -> str:
-    """Every token with its shade and, on hovering, its alternatives."""
-    texts = [sequence(output, shade) for output in outputs]
+def whole(outputs: Sequence[CompletionOutput], model: str, shade: Shade, kept: int | None = None) -> str:
+    """Every token with its shade and, on hovering, its alternatives; `kept` as in token_html.sequence."""
+    texts = [sequence(output, shade, kept) for output in outputs]
     has_shades = any(output.logprobs for output in outputs)
     head = STYLE + switch(shade) if has_shades else ""
     return f'<div class="aphrodite">{head}{_listed(outputs, texts)}{footer(outputs, model)}</div>'

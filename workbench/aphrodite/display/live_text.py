@@ -33,10 +33,10 @@ class LiveText:
 
     def _read(self, output: CompletionOutput) -> None:
         start, positions = len(self._tokens), output.logprobs or ()
-        for token_id, position in zip(output.token_ids[start:], positions[start:], strict=False):
-            drawn = position[token_id]
-            self._tokens.append(drawn.decoded_token)
-            self._steps.append(self._step_of(drawn))
+        for place in range(start, min(len(output.token_ids), len(positions))):
+            drawn = positions[place].get(output.token_ids[place])
+            self._tokens.append(output.given[place] if drawn is None else drawn.decoded_token)
+            self._steps.append(0 if drawn is None else self._step_of(drawn))
 
     def _step_of(self, drawn: Logprob) -> int:
         opacity = by_entropy(drawn.entropy) if self._shade == "entropy" else by_probability(drawn.logprob)

@@ -17,6 +17,9 @@ from aphrodite.display.visible import visible_html
 from aphrodite_engine.outputs import CompletionOutput, PositionLogprobs
 
 FRAME = "white-space:pre-wrap;line-height:1.7;font-family:inherit;overflow-wrap:anywhere"
+#: Stands between what a branch kept and what is its own; on light and dark, with styles and without.
+FORK = "▸"
+_KEPT = "opacity:.6;text-decoration:underline dotted;text-underline-offset:.3em"
 #: From this opacity on, a token is a <mark>, which pages show that strip all styles.
 _MARKED = 0.4
 
@@ -59,19 +62,43 @@ def switch(shade: Shade) -> str:
     return _SWITCH.format_map({name: " checked" if name == shade else "" for name in SHADES})
 
 
-def sequence(output: CompletionOutput, shade: Shade) -> str:
-    """One sequence; its plain text where no probabilities were reported."""
-    body = escape(output.text) if output.logprobs is None else "".join(_spans(output, output.logprobs, shade))
-    return f'<div class="aphrodite-text" style="{FRAME}">{body}</div>'
+def sequence(output: CompletionOutput, shade: Shade, kept: int | None = None) -> str:
+    """One sequence; its plain text where no probabilities were reported.
+
+    Args:
+        kept: how many of its first tokens are those of the sequence that it was branched off from; None is all that
+            were given. They are greyed and underlined, and a token that was given behind them is bold.
+    """
+    body = "".join(_spans(output, shade, kept)) if output.given or output.logprobs else escape(output.text)
+    given = f' data-given="{len(output.given)}"' if output.given else ""
+    return f'<div class="aphrodite-text" style="{FRAME}"{given}>{body}</div>'
 
 
-def _spans(output: CompletionOutput, positions: Sequence[PositionLogprobs], shade: Shade) -> Iterator[str]:
+def _spans(output: CompletionOutput, shade: Shade, kept: int | None) -> Iterator[str]:
+    first, positions = len(output.given), output.logprobs or ()
+    listed = output.tokens if positions else output.tokens[:first]
     shares = Shares()
-    drawn = zip(output.token_ids, positions, strict=True)
-    shares.add([position[token_id].decoded_token for token_id, position in drawn], output.text, is_whole=True)
-    for token_id, position, share in zip(output.token_ids, positions, shares.of, strict=True):
-        yield _span(token_id, position, share, shade)
+    shares.add([token.text for token in listed], output.text, is_whole=True)
+    if first:
+        yield from _before(shares.of[:first], first if kept is None else min(kept, first))
+    drawn = zip(output.token_ids[first:], positions[first:], shares.of[first:], strict=False)
+    yield from (_span(*each, shade) for each in drawn)
     yield escape(output.text[shares.end :])
+
+
+def kept_text(output: CompletionOutput, kept: int) -> str:
+    """The text of the first tokens of a sequence to which they were given."""
+    shares = Shares()
+    shares.add(output.given[:kept], output.text, is_whole=True)
+    return output.text[: shares.end]
+
+
+def _before(shares: Sequence[str], kept: int) -> Iterator[str]:
+    """What was kept, the fork, and the token that was given there."""
+    yield f'<span class="aphrodite-kept" style="{_KEPT}" title="kept">{escape("".join(shares[:kept]))}</span>'
+    yield f'<span aria-hidden="true" style="opacity:.8">{FORK}</span>'
+    if forced := escape("".join(shares[kept:])):
+        yield f'<b title="given, not drawn">{forced}</b>'
 
 
 def _span(token_id: int, position: PositionLogprobs, share: str, shade: Shade) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from aphrodite.display.stages import Drawn, Stages
 from aphrodite_engine.outputs import CompletionOutput, PositionTrace, TraceStage
 from aphrodite_engine.visible import visible
 
@@ -30,13 +31,25 @@ class Trace(Sequence[PositionTrace]):
     def __init__(self, output: CompletionOutput) -> None:
         if output.traces is None:
             raise ValueError("no stages were reported; ask with trace=5, or --trace 5")
-        self._positions, self._ids, self._logprobs = output.traces, output.token_ids, output.logprobs
+        self._positions, self._ids, self._tokens = output.traces, output.token_ids, output.tokens
 
     def __getitem__(self, place: Any) -> Any:
         return self._positions[place]
 
     def __len__(self) -> int:
         return len(self._positions)
+
+    def at(self, position: int) -> Stages:
+        """The stages of one token as small multiples.
+
+        Raises:
+            ValueError: no such position, or a token that was given and not drawn.
+        """
+        if not 0 <= position < len(self) or not self._positions[position]:
+            drawn = [place for place, stages in enumerate(self._positions) if stages]
+            raise ValueError(f"position={position}: a token that was drawn, from {drawn[0]} to {drawn[-1]}")
+        stages, text = self._positions[position], self._text(position)
+        return Stages(stages, Drawn(self._ids[position], text, tuple(stage.drawn for stage in stages)))
 
     @property
     def stages(self) -> list[str]:
@@ -66,7 +79,8 @@ class Trace(Sequence[PositionTrace]):
         return pd.DataFrame(rows)
 
     def _rows(self, place: int) -> list[dict[str, Any]]:
-        before, rows = self._positions[place][0].num_possible, []
+        rows: list[dict[str, Any]] = []
+        before = self._positions[place][0].num_possible if self._positions[place] else 0
         for stage in self._positions[place]:
             rows.append({
                 "position": place, "token_id": self._ids[place], "stage": stage.name,
@@ -89,15 +103,13 @@ class Trace(Sequence[PositionTrace]):
     def _line(self, place: int, names: list[str]) -> str:
         found = {stage.name: stage for stage in self._positions[place]}
         cells = "".join(_cell(found.get(name)) for name in names)
-        return f'<tr><td style="{_CELL}">{escape(self._text(place))}</td>{cells}</tr>'
+        return f'<tr><td style="{_CELL}">{escape(visible(self._text(place)))}</td>{cells}</tr>'
 
     def _text(self, place: int) -> str:
-        """Of the drawn token; its id where it is too unlikely for any candidate and no logprobs name it."""
+        """Of the token; its id where it is too unlikely for any candidate and no logprobs name it."""
         token_id = self._ids[place]
         known = {c.token_id: c.decoded_token for stage in self._positions[place] for c in stage.top}
-        if self._logprobs is not None:
-            known[token_id] = self._logprobs[place][token_id].decoded_token
-        return visible(known.get(token_id, f"#{token_id}"))
+        return self._tokens[place].text or known.get(token_id, f"#{token_id}")
 
 
 def _cell(stage: TraceStage | None) -> str:

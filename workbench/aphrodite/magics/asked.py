@@ -10,6 +10,7 @@ from typing import Any
 
 from aphrodite.display.shade import Shade
 from aphrodite.magics.errors import UsageError
+from aphrodite.magics.into import check_into
 from aphrodite.magics.notebook import Message, Notebook
 from aphrodite.magics.templating import fill
 from aphrodite.presets import Presets
@@ -57,7 +58,7 @@ def asked(notebook: Notebook, arguments: argparse.Namespace, text: str) -> Asked
         ParameterError: a field out of range.
         PresetError: no such preset.
     """
-    _check_name(arguments.into)
+    check_into(arguments.into)
     prompt = text if arguments.raw else fill(text, notebook.names)
     fields = {
         **Presets().read(arguments.preset or notebook.settings.preset),
@@ -91,11 +92,6 @@ def _prompt(notebook: Notebook, arguments: argparse.Namespace, prompt: str) -> s
     if arguments.system:
         messages = [{"role": "system", "content": arguments.system}, *(m for m in messages if m["role"] != "system")]
     return [*messages, {"role": "user", "content": prompt.strip()}]
-
-
-def _check_name(into: str | None) -> None:
-    if into is not None and not into.isidentifier():
-        raise UsageError(f"--into {into!r} is not the name of a variable")
 
 
 def _schema(notebook: Notebook, name: str) -> Any:

@@ -19,7 +19,7 @@ from aphrodite_engine.params import SamplingParams
 _LINE = re.compile(r"\s*(?:[\w.,\[\]'\" ]+=\s*)?%aphrodite\s(?P<rest>.*)")
 _CELL = re.compile(r"%%aphrodite\s(?P<rest>.*)")
 _EXPRESSION = re.compile(r".*\{\{-?\s*(?:[^}]*[^\w.}])?(?P<name>[\w.]*)", re.DOTALL)
-_VARIABLES = ("into", "schema", "prompts", "texts")
+_VARIABLES = ("into", "schema", "prompts", "texts", "of", "a", "b", "what")
 
 Matcher = Callable[[CompletionContext], SimpleMatcherResult]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
@@ -20,9 +19,6 @@ from aphrodite_engine.outputs import CompletionOutput, GenerationResult, TokenEv
 if TYPE_CHECKING:  # the client takes a moment to import that only the first request pays
     from aphrodite.client.async_client import AsyncClient
 
-#: How long an interrupted cell waits to learn which tokens its prompt was.
-_PROMPT_SECONDS = 0.5
-
 
 def follow(notebook: Notebook, request: Asked, screen: Screen) -> Generation:
     """Show a generation while it comes; an interrupt aborts the request and keeps what was there.
@@ -38,14 +34,11 @@ def follow(notebook: Notebook, request: Asked, screen: Screen) -> Generation:
             if not feed.has_ended:
                 screen.update(generation)
                 feed.rest(screen.pause)
-        client.start(lambda remote: _add_prompt(remote, request, generation)).result()
     except KeyboardInterrupt:
         feed.close()
         # The interrupt may have come between two lines that belong together: what counts is what arrived.
-        kept = generation = _generation(request, feed.items)
+        generation = _generation(request, feed.items)
         _end(generation, "abort")
-        with contextlib.suppress(AphroditeError, TimeoutError):  # who interrupts does not want to wait
-            client.start(lambda remote: _add_prompt(remote, request, kept)).result(_PROMPT_SECONDS)
     except AphroditeError:
         if feed.items:
             _end(generation, "error")
@@ -77,7 +70,6 @@ async def follow_beside(remote: AsyncClient, request: Asked, screen: Screen) -> 
         raise
     finally:
         await events.aclose()
-    await _add_prompt(remote, request, generation)
     screen.finish(generation)
     return generation
 
@@ -104,13 +96,3 @@ def _fold(generation: Generation, events: Sequence[TokenEvent]) -> None:
 def _end(generation: Generation, reason: str) -> None:
     for output in generation.result.outputs:
         output.finish_reason = output.finish_reason or reason  # type: ignore[assignment]
-
-
-async def _add_prompt(remote: AsyncClient, request: Asked, generation: Generation) -> None:
-    """Which tokens the prompt was: a stream does not say."""
-    result, is_text = generation.result, isinstance(request.prompt, str)
-    if not isinstance(request.prompt, str):
-        result.prompt = await remote.render_chat(request.prompt, model=request.model)
-    result.prompt_token_ids = await remote.tokenize(
-        result.prompt or "", add_special_tokens=is_text, model=request.model
-    )

@@ -9,6 +9,7 @@ from aphrodite.magics import prompt_cell
 from aphrodite.magics.asked import asked
 from aphrodite.magics.command import Command
 from aphrodite.magics.errors import UsageError
+from aphrodite.magics.into import given
 from aphrodite.magics.many import answer_all
 from aphrodite.magics.notebook import Notebook
 from aphrodite.magics.texts import texts_of
@@ -32,10 +33,9 @@ def run(notebook: Notebook, arguments: argparse.Namespace) -> Any:
     arguments.raw = True  # texts of a variable are data: their braces mean nothing
     requests += [asked(notebook, arguments, prompt) for prompt in listed]
     answers = answer_all(notebook, requests)
-    if arguments.into:
-        notebook.names[arguments.into] = answers
-        return None
-    return answers
+    if answers:  # none where they were interrupted at once
+        notebook.last = answers[-1]
+    return given(notebook, arguments.into, answers)
 
 
 COMMAND = Command("generate", "Write on from a prompt, or from many.", add_arguments, run)

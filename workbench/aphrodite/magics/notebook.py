@@ -12,6 +12,7 @@ from aphrodite.magics.settings import Settings
 
 if TYPE_CHECKING:  # the client takes a moment to import that only the first request pays
     from aphrodite.client.client import Client
+    from aphrodite.display.generation import Generation
     from aphrodite.service.runtime import Connection
 
 Message = Mapping[str, Any]
@@ -26,6 +27,7 @@ class Notebook:
         names: the user's variables.
         conversations: messages by the name given with --chat.
         connection: of this user's service on this machine, where that is what it uses.
+        last: the generation that sub-commands mean where none is named.
         is_terminal: it is IPython in a terminal, which can only print.
     """
 
@@ -34,6 +36,7 @@ class Notebook:
         self.names: dict[str, Any] = shell.user_ns
         self.is_terminal = type(shell).__name__ == "TerminalInteractiveShell"
         self.conversations: dict[str, list[Message]] = {}
+        self.last: Generation | None = None
         self._client: Client | None = None
         self.connection: Connection | None = None
         self._model: str | None = None

@@ -8,6 +8,7 @@ from aphrodite.display.generation import Generation
 from aphrodite.magics.asked import Asked, asked
 from aphrodite.magics.controls import control
 from aphrodite.magics.follow import follow
+from aphrodite.magics.into import add_into_flag
 from aphrodite.magics.notebook import Notebook
 from aphrodite.magics.parser import Parser, add_field_flag
 from aphrodite.magics.screens import FinalScreen, LiveScreen, NoScreen, PrintedScreen, Screen
@@ -34,7 +35,7 @@ def add_prompt_flags(found: argparse.ArgumentParser) -> None:
     found.add_argument("--schema", metavar="NAME",
                        help="the answer is JSON of this variable's schema: a dict, or a pydantic model")  # fmt: skip
     found.add_argument("--preset", metavar="NAME", help="start from a named set of parameters")
-    found.add_argument("-o", "--into", metavar="NAME", help="keep the result in this variable")
+    add_into_flag(found)
     found.add_argument("--shade", choices=("probability", "entropy", "none"),
                        help="what the answer's tokens are shaded by (default: the setting, probability)")  # fmt: skip
     found.add_argument("--raw", action="store_true", help="braces are text: no {{expr}}")
@@ -64,7 +65,8 @@ def value(notebook: Notebook, arguments: argparse.Namespace, text: str) -> Gener
 
 
 def keep(notebook: Notebook, arguments: argparse.Namespace, request: Asked, generation: Generation) -> None:
-    """Remember the conversation unless it was interrupted, and the result under its name."""
+    """Remember the result as the last one and under its name, and the conversation unless it was interrupted."""
+    notebook.last = generation
     if arguments.chat and generation.finish_reason != "abort":
         assert isinstance(request.prompt, list)
         notebook.conversations[arguments.chat] = [*request.prompt, {"role": "assistant", "content": generation.text}]
