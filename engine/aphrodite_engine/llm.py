@@ -221,7 +221,7 @@ class LLM(Asks, Hooks):
     def _origin(self, request: Request) -> Origin:
         return Origin(
             self.model, self.build, request.params, request.prompt, request.prompt_token_ids,
-            cache_salt=request.cache_salt,
+            cache_salt=request.cache_salt, steering=request.steering,
         )  # fmt: skip
 
     # ---- for whoever serves many callers at once

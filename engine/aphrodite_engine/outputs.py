@@ -12,6 +12,7 @@ from aphrodite_engine.build import Build
 from aphrodite_engine.errors import OriginError
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.prompts import Continuation
+from aphrodite_engine.steering import Steering
 from aphrodite_engine.tokens import Logprob, Token, tokens_of
 
 FinishReason = Literal["stop", "length", "repetition", "abort", "error"]
@@ -74,6 +75,7 @@ class Origin:
     Attributes:
         model: the name it was asked under.
         params: as they were given; the result has the seed where they have none.
+        steering: what was added to the residual stream.
     """
 
     model: str
@@ -83,6 +85,7 @@ class Origin:
     prompt_token_ids: tuple[int, ...]
     continuation: Continuation | None = None
     cache_salt: str = ""
+    steering: Steering = field(default_factory=Steering)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Request:
         """Whether tokens are drawn; otherwise the prompt's hidden states are all there is to it."""
         return self.pooling is None and self.capture is None
 
-    @property
+    @cached_property
     def is_tapped(self) -> bool:
         """Whether it reaches into the model's layers."""
         return self.capture is not None or bool(self.steering.pushes)

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from aphrodite_engine.errors import ParameterError
 
@@ -167,9 +166,9 @@ def checked_layer(name: str, layer: object, num_layers: int) -> int:
 
 def _checked_vector(vector: object, hidden_size: int) -> bytes:
     allowed = f"{hidden_size} real numbers, as this model's hidden states have: an array, a tensor or a list"
-    if isinstance(vector, torch.Tensor):
-        vector = vector.detach().cpu()
-        vector = (vector.double() if vector.is_floating_point() else vector).numpy()
+    if hasattr(vector, "detach"):  # a tensor; results carry steerings to where there is no torch
+        tensor: Any = vector.detach().cpu()  # type: ignore[attr-defined]
+        vector = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
     try:
         values = np.asarray(vector)
     except ValueError as error:  # lists of different lengths

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import queue
+import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -252,6 +253,18 @@ def test_other_threads_and_tasks_are_not_touched(tiny: LLM, tiny_folder: Path) -
             assert not other.admit(IDS).is_tapped
 
 
+def test_a_result_says_that_it_was_steered(tiny: LLM) -> None:
+    assert tiny.generate(IDS, PARAMS)[0].origin.steering == Steering()  # type: ignore[union-attr]
+    with tiny.steer(-1, VECTOR, 2.0, [3]):
+        (result,), (event, *_) = tiny.generate(IDS, PARAMS), tiny.stream(IDS, PARAMS)
+    (steer,) = result.origin.steering.steers  # type: ignore[union-attr]
+    assert steer == Steer(1, VECTOR.tobytes(), 2.0, ((3, 4),)) and event.origin is not None
+    assert event.origin.steering.steers == (steer,)
+    again = Steering.from_json(json.loads(json.dumps(result.origin.steering.to_json())))  # type: ignore[union-attr]
+    with tiny._admission.steering.steered(again.steers):
+        assert exact(tiny.generate(IDS, PARAMS)[0]) == exact(result)
+
+
 def test_embeddings_are_steered_as_well(tiny: LLM) -> None:
     plain = tiny.embed(IDS)
     with tiny.steer(0, VECTOR, 3.0):
@@ -312,3 +325,52 @@ def test_a_steering_is_plain_data_that_survives_json() -> None:
     assert again == steering and again.digest == steering.digest != Steering().digest
     assert [push.layer for push in again.pushes] == [0, 1]
     assert list(again.pushes[1].rows(3, 6)) == [slice(0, 1), slice(4, 5)]
+
+
+def _lists(count: int, seed: int) -> list[list[str]]:
+    """Four digits each, neither sorted nor backwards sorted."""
+    draw, lists = random.Random(seed), []
+    while len(lists) < count:
+        digits = draw.sample("123456789", 4)
+        if sorted(digits) not in (digits, digits[::-1]):
+            lists.append(digits)
+    return lists
+
+
+def _asked(skill: str, digits: list[str]) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"{skill}: {' '.join(digits)}"}]
+
+
+def test_the_bundled_model_asked_to_sort_copies_when_pushed_from_sorting_to_copying(demo: LLM) -> None:
+    """The mean state of "Copy: ..." less that of "Sort: ...", after layer 2 of 6, added twice.
+
+    Measured on 24 other lists: without it 23 are sorted and none copied, with it none and 12. Six random vectors of
+    the same length spoil sorting as well (3 to 13 sorted), but they copied 2 of 144: it is the direction that tells
+    the model what to do. Backwards it copied none.
+    """
+    layer, known, asked = 2, _lists(24, seed=1), _lists(24, seed=2)
+
+    def mean_state(skill: str) -> np.ndarray:
+        captured = demo.capture([_asked(skill, digits) for digits in known], [layer])
+        assert isinstance(captured, list)
+        return np.mean([states.layers[layer].mean(0) for states in captured], 0)
+
+    def answers(vector: np.ndarray, scale: float) -> list[list[str]]:
+        with demo.steer(layer, vector, scale):
+            results = demo.chat(
+                [_asked("Sort", digits) for digits in asked], SamplingParams(temperature=0, max_tokens=12)
+            )
+        return [result.text.split() for result in results]
+
+    push = mean_state("Copy") - mean_state("Sort")
+    anywhere = np.random.default_rng(1).normal(size=len(push))
+    anywhere *= np.linalg.norm(push) / np.linalg.norm(anywhere)
+    plain, pushed, astray = answers(push, 0.0), answers(push, 2.0), answers(anywhere, 2.0)
+    copies, in_order = asked, [sorted(digits) for digits in asked]
+    assert _equal(plain, in_order) >= 20 and _equal(plain, copies) == 0
+    assert _equal(pushed, in_order) <= 4 and _equal(pushed, copies) >= 8
+    assert _equal(astray, copies) <= 1
+
+
+def _equal(found: list[list[str]], wanted: list[list[str]]) -> int:
+    return sum(one == other for one, other in zip(found, wanted, strict=True))

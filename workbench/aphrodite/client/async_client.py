@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from aphrodite.client.generate_call import GenerateCall, one_each
+from aphrodite.client.in_process import InProcess
 from aphrodite.client.openai_calls import OpenAICalls
 from aphrodite.client.results import generation_result, token_event
 from aphrodite.client.retries import Retries
@@ -32,7 +33,7 @@ CONCURRENCY = 64
 _EMBED_TOGETHER = 2048
 
 
-class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks):
+class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
     """Every call of the service; `async with AsyncClient("http://host:2242") as client: ...`.
 
     generate, chat, stream, embed and score take and give what `aphrodite.LLM` takes and gives, bit for bit.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from aphrodite.client.async_client import CONNECT_TIMEOUT, TIMEOUT, AsyncClient
+from aphrodite.client.in_process import InProcess
 from aphrodite.client.loop_thread import LoopThread, Stream, relay
 from aphrodite.client.retries import Retries
 
@@ -51,7 +52,7 @@ def _asynchronous_stream(method: _Generator[P, T]) -> Callable[Concatenate[Clien
     return call
 
 
-class Client:
+class Client(InProcess):
     """Every call of AsyncClient for code that waits: scripts, threads, notebooks (a running event loop is no obstacle).
 
     `with Client("http://host:2242") as client: ...`; its arguments are AsyncClient's. A KeyboardInterrupt aborts what
