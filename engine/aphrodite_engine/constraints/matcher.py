@@ -22,6 +22,8 @@ TRIAL_TOKENS = 24
 TRIAL_MASK_SECONDS = 0.02
 
 _EXCERPT = re.compile(r"\s*(\d+ \||\^)")
+_MAX_REASON = 300
+_IN_OUR_WORDS = {"NoExtensionBias": "it refers to itself and says nothing else"}
 
 #: Added to the vocabulary, so that "may end here" has an id of its own whatever EOS ids the model has, none included.
 _END = "<|the text may end here|>"
@@ -103,7 +105,10 @@ def compiled(vocabulary: Vocabulary, grammar: str) -> LLMatcher:
 def reason(matcher: LLMatcher) -> str:
     """Why a matcher gave up, on one line and without the excerpt of the grammar."""
     lines = matcher.get_error().replace("<non-verbose/>", "").splitlines()
-    return " ".join(" ".join(line for line in lines if not _EXCERPT.match(line)).split())[:300]
+    said = " ".join(" ".join(line for line in lines if not _EXCERPT.match(line)).split())
+    if len(said) > _MAX_REASON:  # a long expression is quoted, and what is wrong with it comes behind
+        said = f"{said[: _MAX_REASON // 3]} ... {said[-_MAX_REASON // 2 :]}"
+    return _IN_OUR_WORDS.get(said, said)
 
 
 def after_a_thought(vocabulary: Vocabulary, grammar: str, opening: str, closing: str) -> str:
