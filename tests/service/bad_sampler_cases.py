@@ -68,6 +68,12 @@ TOGETHER = [
         if name != "dynatemp_min"  # without dynatemp_max it is refused for that, with it dynatemp_max is named
     ),
 ]
+PHRASES = [
+    Case("a phrase of nothing", {"banned_phrases": [""]}, "banned_phrases", "phrases are non-empty strings"),
+    Case("a phrase of a page", {"banned_phrases": ["x" * 600]}, "banned_phrases", "of up to 512 characters, not 600"),
+    Case("a word of nothing", {"bad_words": [""]}, "bad_words", "bad words are non-empty strings"),
+    Case("a loop of no size", {"repetition_detection": {}}, "repetition_detection", "max_pattern_size and min_count"),
+]
 _ITSELF = {"$defs": {"t": {"type": "object", "properties": {"next": {"$ref": "#/$defs/t"}}}}, "$ref": "#/$defs/t"}
 _TOO_LARGE = "1 to 65,536 characters, not"
 _REMOTE = "is not present in a registry"
@@ -112,4 +118,4 @@ GRAMMARS = [
     grammar("a regex of 1 MB", "regex", "a" * 2**20, _TOO_LARGE),
     grammar("a grammar of 1 MB", "grammar", "start: " + '"a" ' * 2**18, _TOO_LARGE),
 ]
-ALL = [*ORDERS, *TOGETHER, *GRAMMARS]
+ALL = [*ORDERS, *TOGETHER, *PHRASES, *GRAMMARS]

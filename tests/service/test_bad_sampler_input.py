@@ -74,6 +74,7 @@ def in_time(beside: Neighbour, case: Case, warm: Callable[[], None], ask: Callab
     Args:
         warm: begins the process that tries grammars, which a case may have ended.
     """
+    seconds = gap = 0.0
     for attempt in range(ATTEMPTS):
         warm()
         started = time.monotonic()

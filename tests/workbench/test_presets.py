@@ -39,6 +39,7 @@ def test_together_they_use_every_step_of_the_sampler() -> None:
     changed = {field for preset in BUILT_IN.values() for field in differences(preset.fields)}
     steps = {**STEP_FIELDS, "mirostat": ("mirostat_mode",), "adaptive_p": ("adaptive_target",)}
     steps |= {name: (name,) for name in ("repetition_penalty", "frequency_penalty", "presence_penalty", "dynatemp_max")}
+    steps["banned_phrases"] = ("banned_phrases",)
     assert [step for step, fields in steps.items() if changed.isdisjoint(fields)] == []
     assert FEEDBACK.keys() <= steps.keys()
 

@@ -1,7 +1,7 @@
 """The presets that everybody has: one for each way of sampling, named by what it is for.
 
-Together they use every step of the sampler; what only a prompt can know (token ids, texts to stop at or to ban) they
-leave alone. Values are those of the methods' own publications where these name some.
+Together they use every step of the sampler; what only a prompt can know (token ids, texts to stop at) they leave
+alone. Values are those of the methods' own publications where these name some.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ class Preset:
 def _by_name(presets: Iterable[Preset]) -> dict[str, Preset]:
     return {preset.name: preset for preset in presets}
 
+
+_CLICHES = [
+    "shivers down", "barely above a whisper", "a testament to", "rich tapestry", "couldn't help but",
+    "little did they know", "a mix of", "eyes sparkling", "as an ai",
+]  # fmt: skip
 
 BUILT_IN: Mapping[str, Preset] = _by_name(
     (
@@ -116,6 +121,11 @@ BUILT_IN: Mapping[str, Preset] = _by_name(
             "fresh_words",
             {"temperature": 0.7, "frequency_penalty": 0.3, "presence_penalty": 0.3, "no_repeat_ngram_size": 4},
             "new words are preferred, and no run of four tokens comes twice (arXiv 1705.04304)",
+        ),
+        Preset(
+            "no_cliches",
+            {"temperature": 0.8, "min_p": 0.05, "banned_phrases": _CLICHES},
+            "worn phrases are taken back and written anew (phrase ban with rollback: koboldcpp's anti-slop)",
         ),
     )
 )

@@ -30,6 +30,8 @@ class CallForm:
 HERMES = CallForm("<tool_call>", "\n", "\n</tool_call>", "\n", marks_each=True)
 LLAMA = CallForm("", "", "", "; ", "parameters")
 MISTRAL = CallForm("[TOOL_CALLS]", " [", "]", ", ", id_length=9)
+#: Those that models choose to write, in words.
+KNOWN_FORMS = ("<tool_call> as Hermes and Qwen", "JSON with parameters as Llama 3", "[TOOL_CALLS] as Mistral")
 #: What a forced call is written in where the template has no form that is known here.
 PLAIN = CallForm("", "[", "]", ", ")
 

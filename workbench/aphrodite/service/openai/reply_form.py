@@ -8,12 +8,19 @@ from typing import Any
 
 from aphrodite.service.boundary import Facts
 from aphrodite.service.errors import bad_request
-from aphrodite.service.openai.call_forms import PLAIN, CallForm, form_of
+from aphrodite.service.openai.call_forms import KNOWN_FORMS, PLAIN, CallForm, form_of
 from aphrodite.service.openai.call_grammar import CallGrammar
 from aphrodite.service.openai.deltas import Delta, TextDelta
 from aphrodite.service.openai.reasoning import CLOSING, OPENING, Reasoning, Thought
 from aphrodite.service.openai.tool_calls import ToolCalls
 from aphrodite.service.openai.tools import Tool, ToolChoice
+
+#: Calls left in the text would look like an answer to a client that waits for tool_calls: so it is refused.
+_UNKNOWN_FORM = (
+    "tool_choice='auto' (the default) needs a model whose chat template teaches a form of calls that can be read "
+    f"({', '.join(KNOWN_FORMS)}), and this model's teaches none of them. What works with it: tool_choice='required' or "
+    "a function's name, where a grammar writes the call, and tool_choice='none'"
+)
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,7 @@ def reply_form(
         return ReplyForm(thought, structured_outputs=asked, blamed=blamed)
     form = form_of(facts.template_source) or (PLAIN if choice.is_forced else None)
     if form is None:
-        message = (
-            "this model's chat template does not tell in a known way how tools are called; "
-            "tool_choice 'required', 'none' or a function's name work"
-        )
-        raise bad_request(message, "tools", "unsupported_by_model")
+        raise bad_request(_UNKNOWN_FORM, "tools", "unsupported_by_model")
     grammar = CallGrammar(form, tools, facts.added_tokens, one_only=not parallel)
     names = frozenset(tool.name for tool in tools)
     if choice.is_forced:
