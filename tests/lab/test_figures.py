@@ -16,6 +16,7 @@ from tests.lab.conftest import Measured
 def test_each_kind_is_the_plot_of_that_name(measured: Measured) -> None:
     drawn, third = measured.drawn, measured.drawn.trace.candidates_df.query("position == 3")
     assert figure(drawn) == plots.token_probabilities(drawn.tokens_df)
+    assert drawn.figure() == figure(drawn) and drawn.figure("stages", position=3) == figure(drawn, "stages", position=3)
     assert figure(drawn, "entropy") == plots.token_entropy(drawn.tokens_df)
     assert figure(drawn, "survival") == plots.survival(drawn.trace.df)
     assert figure(drawn, "stages", position=3) == plots.stages(third)

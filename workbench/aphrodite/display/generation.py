@@ -18,7 +18,9 @@ from aphrodite_engine.tokens import Token
 
 if TYPE_CHECKING:  # pandas and ipywidgets take half a second that only `.df` and `.view()` pay
     import pandas as pd
+    import plotly.graph_objects as go
 
+    from aphrodite.lab.figures import Kind
     from aphrodite.widgets.token_view import TokenView
 
 Bundle = tuple[dict[str, str], dict[str, Any]]
@@ -92,6 +94,17 @@ class Generation:
     def usage(self) -> Usage:
         output = sum(len(output.token_ids) for output in self.result.outputs)
         return Usage(len(self.result.prompt_token_ids), output, self.result.num_cached_tokens)
+
+    def figure(self, kind: Kind = "probabilities", *, index: int = 0, position: int = 0) -> go.Figure:
+        """One sequence as a plotly figure: "probabilities" or "entropy" along its tokens, "survival" through the stages
+        of sampling, or the "stages" or "candidates" of one token.
+
+        Raises:
+            ParameterError: what is not there, or what the request did not ask for (logprobs, trace).
+        """
+        from aphrodite.lab import figure
+
+        return figure(self, kind, index=index, position=position)
 
     @property
     def df(self) -> pd.DataFrame:

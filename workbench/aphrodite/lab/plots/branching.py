@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from aphrodite.display.palette import COLOURS, DASHES, GREY, MARKERS
 from aphrodite.lab.plots.frame import Row, rows_of
-from aphrodite.lab.plots.look import figure, safe, short
+from aphrodite.lab.plots.look import figure, safe
 from aphrodite_engine.visible import visible
 
 _NEEDED = ("node", "parent", "at", "token", "text", "tokens")
@@ -29,9 +29,11 @@ def branch_tree(df: Any) -> go.Figure:
     heights = {node: place for place, node in enumerate(order)}
     traces = [_branch(rows, node, heights) for node in order]
     found = figure(traces, "position (tokens)", "", height=110 + 34 * len(order), showlegend=False)
-    found.update_yaxes(autorange="reversed", tickvals=list(heights.values()), ticktext=order, title_text="node")
+    found.update_yaxes(
+        autorange="reversed", tickvals=list(heights.values()), ticktext=order, title_text="node", showgrid=False
+    )
     longest = max(row["tokens"] for row in rows.values())
-    return found.update_xaxes(range=[-0.02 * longest, 1.25 * longest])
+    return found.update_xaxes(range=[-0.02 * longest, 1.5 * longest])  # room for the words behind
 
 
 def _in_depth(rows: Mapping[int, Row]) -> list[int]:
@@ -55,14 +57,19 @@ def _branch(rows: Mapping[int, Row], node: int, heights: Mapping[int, int]) -> g
     row, depth = rows[node], _depth(rows, node) % len(COLOURS)
     start, end, height = row["at"] or 0, row["tokens"], heights[node]
     above = height if row["parent"] is None else heights[int(row["parent"])]
-    label = short(row["text"], 30)
+    colour = COLOURS[depth]
+    words = safe(_cut(" ".join(row["text"].split()), 34))
     return go.Scatter(
         x=[start, start, end], y=[above, height, height], mode="lines+markers+text",
-        text=["", "", f"  {label}"], textposition="middle right", textfont={"color": GREY},
-        line={"color": COLOURS[depth], "dash": DASHES[depth], "width": 2},
-        marker={"color": COLOURS[depth], "symbol": MARKERS[depth], "size": [0, 9, 9]},
+        text=["", "", f"  {words}"], textposition="middle right", textfont={"color": GREY},
+        line={"color": colour, "dash": DASHES[depth], "width": 2},
+        marker={"color": colour, "symbol": MARKERS[depth], "size": [0, 9, 9], "opacity": 1, "line": {"width": 0}},
         hovertext=[_hover(row)] * 3, hovertemplate="%{hovertext}<extra></extra>", name=f"node {node}",
     )  # fmt: skip
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _hover(row: Row) -> str:
