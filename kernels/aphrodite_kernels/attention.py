@@ -14,7 +14,7 @@ import torch
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_heads, check_index, check_like, describe
-from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.dispatch import Backend, backend_of
 from aphrodite_kernels.kv_store import BLOCK_SIZE, MAX_HEAD_DIM, allocate_kv, check_cache, kv_store
 
 TILE = 64
@@ -66,10 +66,11 @@ def attention(
     else:
         check_like("out", out, (tokens, heads * dim), q)
     arguments = (q, k_cache, v_cache, block_tables, query_start, context_len, scale, window, softcap)
-    if runs_native(q):
-        _attention_native(*arguments, out)
-        return out
-    return out.copy_(attention_reference(*arguments))
+    chosen = backend_of(q)
+    if chosen is Backend.REFERENCE:
+        return out.copy_(attention_reference(*arguments))
+    (_attention_native if chosen is Backend.NATIVE else _attention_triton)(*arguments, out)
+    return out
 
 
 def attention_reference(
@@ -190,6 +191,23 @@ def _attention_native(
     )  # fmt: skip
 
 
+def _attention_triton(
+    q: torch.Tensor,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    block_tables: torch.Tensor,
+    query_start: torch.Tensor,
+    context_len: torch.Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+    out: torch.Tensor,
+) -> None:
+    from aphrodite_kernels.gpu import attention as on_gpu
+
+    on_gpu.attention(q, k_cache, v_cache, block_tables, query_start, context_len, scale, window, softcap, out)
+
+
 def _case(
     lengths: tuple[tuple[int, int], ...],
     heads: tuple[int, int],
@@ -271,4 +289,5 @@ CASES = (
     _case(((150, 30), (9, 1)), (4, 1), 64, window=40),
     _case(((0, 90),), (2, 1), 256, window=64, softcap=20.0),
     _case(((130, 3),), (5, 1), 40, softcap=5.0),
+    _case(((700, 1), (3, 2)), (2, 1), 16),
 )

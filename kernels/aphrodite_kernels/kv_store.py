@@ -12,7 +12,7 @@ import torch
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_heads, check_index, describe
-from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.dispatch import Backend, backend_of
 from aphrodite_kernels.zeros import lazy_zeros
 
 BLOCK_SIZE = 16
@@ -80,10 +80,7 @@ def kv_store(
     if k.dtype is not k_cache.dtype or v.dtype is not k_cache.dtype or k.device != k_cache.device:
         raise ValueError(f"k and v must match the cache ({describe(k_cache)}), got {describe(k)}, {describe(v)}")
     check_index("slots", slots, (tokens,), torch.int64, k)
-    if runs_native(k):
-        _kv_store_native(k, v, k_cache, v_cache, slots)
-    else:
-        kv_store_reference(k, v, k_cache, v_cache, slots)
+    _IMPLEMENTATIONS[backend_of(k)](k, v, k_cache, v_cache, slots)
 
 
 def check_cache(k_cache: torch.Tensor, v_cache: torch.Tensor) -> None:
@@ -113,6 +110,21 @@ def _kv_store_native(
         k.data_ptr(), k.stride(0), v.data_ptr(), v.stride(0), k_cache.data_ptr(), v_cache.data_ptr(), slots.data_ptr(),
         k.element_size(), tokens, heads, dim, torch.get_num_threads(),
     )  # fmt: skip
+
+
+def _kv_store_triton(
+    k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, slots: torch.Tensor
+) -> None:
+    from aphrodite_kernels.gpu import kv_store as on_gpu
+
+    on_gpu.kv_store(k, v, k_cache, v_cache, slots)
+
+
+_IMPLEMENTATIONS = {
+    Backend.NATIVE: _kv_store_native,
+    Backend.TRITON: _kv_store_triton,
+    Backend.REFERENCE: kv_store_reference,
+}
 
 
 def _case(tokens: int, heads: int, dim: int) -> Case:

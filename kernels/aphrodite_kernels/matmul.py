@@ -1,8 +1,9 @@
 """Matmul with a weight packed once: x (M, K) times weight (N, K) transposed, plus bias.
 
 Natively the weight lies in panels of columns, K-major, and each output element is one chain of fused multiply-adds over
-k = 0 .. K-1, so a row's result does not depend on the other rows. The plain-torch reference reaches the same by padding
-the rows to a multiple of 8 (float32 on the CPU; on CUDA it promises nothing).
+k = 0 .. K-1, so a row's result does not depend on the other rows. On a GPU the chain runs in chunks of fixed length
+(gpu/matmul.py). The plain-torch reference reaches the same by padding the rows to a multiple of 8 (float32 on the CPU;
+on CUDA it promises nothing, and is what `strict=False` takes there).
 
 A quantised weight (int8.py) is a matrix of integers and one scale a column of the result: the chain runs over the
 integers, which float32 holds exactly, and is scaled once.
@@ -17,7 +18,7 @@ import torch
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_float, check_like, describe
-from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.dispatch import Backend, backend_of, runs_native
 from aphrodite_kernels.int8 import dequantize_rows, quantize_rows
 from aphrodite_kernels.zeros import lazy_zeros
 
@@ -189,16 +190,24 @@ def matmul(
     check_float("x", x)
     dtype = out_dtype or x.dtype
     shape = (x.shape[0], weight.shape[0])
-    if out is None:
-        if not weight.panel:
-            return matmul_reference(x, weight, dtype)
-        out = torch.empty(shape, dtype=dtype, device=x.device)
-    else:
+    if out is not None:
         check_like("out", out, shape, torch.empty(0, dtype=dtype, device=x.device))
+    chosen = _backend(x, weight)
+    if chosen is Backend.REFERENCE:
+        product = matmul_reference(x, weight, dtype)
+        return product if out is None else out.copy_(product)
+    if out is None:
+        out = torch.empty(shape, dtype=dtype, device=x.device)
+    (_matmul_native if chosen is Backend.NATIVE else _matmul_triton)(x, weight, out)
+    return out
+
+
+def _backend(x: torch.Tensor, weight: PackedWeight) -> Backend:
+    """What fits the weight's layout; where rows may depend on each other torch's product is the fastest on a GPU."""
     if weight.panel:
-        _matmul_native(x, weight, out)
-        return out
-    return out.copy_(matmul_reference(x, weight, dtype))
+        return Backend.NATIVE
+    free = not weight.strict and weight.scale is None
+    return Backend.TRITON if backend_of(x) is Backend.TRITON and not free else Backend.REFERENCE
 
 
 def matmul_reference(x: torch.Tensor, weight: PackedWeight, dtype: torch.dtype) -> torch.Tensor:
@@ -226,6 +235,12 @@ def _matmul_native(x: torch.Tensor, weight: PackedWeight, out: torch.Tensor) -> 
     )  # fmt: skip
     if failed:
         raise MemoryError(f"no memory for the workspace of a matmul of {describe(x)} with {weight.shape}")
+
+
+def _matmul_triton(x: torch.Tensor, weight: PackedWeight, out: torch.Tensor) -> None:
+    from aphrodite_kernels.gpu import matmul as on_gpu
+
+    on_gpu.matmul(x, weight._data, weight.scale, weight.bias, out)
 
 
 def _case(m: int, n: int, k: int, with_bias: bool = False, quantized: bool = False) -> Case:

@@ -1,7 +1,8 @@
 """The smallest set of most likely tokens whose mass reaches a share (arXiv 1904.09751). R rows, V tokens.
 
 No row is sorted. The bits of a float from 0 to 1 order like the number: a histogram of the upper 16 finds the band in
-which the mass is reached, and natively one of the lower 16 the very value; the reference sorts that band only.
+which the mass is reached, and natively one of the lower 16 the very value; the reference sorts that band only. On a GPU
+the bits are searched by halving.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import describe
-from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.dispatch import Backend, backend_of
 
 #: Upper 16 bits of a float32 from 0 to 1, both included.
 _NUM_BANDS = 0x3F80 + 1
@@ -38,9 +39,13 @@ def nucleus(probabilities: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
         raise ValueError(f"mass must be ({rows},) float64 on {probabilities.device}, got {describe(mass)}")
     if not vocab:
         raise ValueError(f"probabilities must have at least one token, got {describe(probabilities)}")
-    if not runs_native(probabilities):
+    chosen = backend_of(probabilities)
+    if chosen is Backend.REFERENCE:
         return nucleus_reference(probabilities, mass)
     keep = torch.empty_like(probabilities, dtype=torch.bool)
+    if chosen is Backend.TRITON:
+        _nucleus_triton(probabilities, mass.contiguous(), keep)
+        return keep
     failed = native.compiled().nucleus(
         probabilities.data_ptr(), mass.contiguous().data_ptr(), keep.data_ptr(), rows, vocab, torch.get_num_threads()
     )
@@ -84,6 +89,12 @@ def _cut(candidates: torch.Tensor, above: torch.Tensor, mass: torch.Tensor) -> _
 def _keep_down_to(probabilities: torch.Tensor, cut: _Cut) -> torch.Tensor:
     above, tied = probabilities > cut.threshold, probabilities == cut.threshold
     return above | (tied & (tied.cumsum(1) <= cut.num_ties))
+
+
+def _nucleus_triton(probabilities: torch.Tensor, mass: torch.Tensor, keep: torch.Tensor) -> None:
+    from aphrodite_kernels.gpu import nucleus as on_gpu
+
+    on_gpu.nucleus(probabilities, mass, keep)
 
 
 def _case(rows: int, vocab: int, spread: float) -> Case:

@@ -7,7 +7,7 @@ import torch
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_float, check_like, describe
-from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.dispatch import Backend, backend_of
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float, out: torch.Tensor | None = None) -> torch.Tensor:
@@ -26,10 +26,11 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float, out: torch.Tenso
         out = torch.empty_like(x)
     else:
         check_like("out", out, tuple(x.shape), x)
-    if runs_native(x):
-        _rms_norm_native(x, None, weight, eps, out)
-        return out
-    return out.copy_(rms_norm_reference(x, weight, eps))
+    chosen = backend_of(x)
+    if chosen is Backend.REFERENCE:
+        return out.copy_(rms_norm_reference(x, weight, eps))
+    (_rms_norm_native if chosen is Backend.NATIVE else _rms_norm_triton)(x, None, weight, eps, out)
+    return out
 
 
 def add_rms_norm(
@@ -51,11 +52,12 @@ def add_rms_norm(
         out = torch.empty_like(x)
     else:
         check_like("out", out, tuple(x.shape), x)
-    if runs_native(x):
-        _rms_norm_native(x, residual, weight, eps, out)
-        return out, residual
-    residual.add_(x)
-    return out.copy_(rms_norm_reference(residual, weight, eps)), residual
+    chosen = backend_of(x)
+    if chosen is Backend.REFERENCE:
+        residual.add_(x)
+        return out.copy_(rms_norm_reference(residual, weight, eps)), residual
+    (_rms_norm_native if chosen is Backend.NATIVE else _rms_norm_triton)(x, residual, weight, eps, out)
+    return out, residual
 
 
 def rms_norm_reference(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -80,6 +82,14 @@ def _rms_norm_native(
         x.data_ptr(), None if residual is None else residual.data_ptr(), weight.data_ptr(), out.data_ptr(),
         native.DTYPE_CODES[x.dtype], rows, width, eps, torch.get_num_threads(),
     )  # fmt: skip
+
+
+def _rms_norm_triton(
+    x: torch.Tensor, residual: torch.Tensor | None, weight: torch.Tensor, eps: float, out: torch.Tensor
+) -> None:
+    from aphrodite_kernels.gpu import rms_norm as on_gpu
+
+    on_gpu.rms_norm(x, residual, weight, eps, out)
 
 
 def _case(rows: int, width: int, with_residual: bool) -> Case:

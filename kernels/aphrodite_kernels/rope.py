@@ -7,7 +7,7 @@ import torch
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_heads, check_index, check_like, describe
-from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.dispatch import Backend, backend_of
 
 MAX_HEAD_DIM = 1024
 
@@ -34,8 +34,10 @@ def rope(
         ValueError: a shape, dtype or device does not fit.
     """
     _check(q, k, positions, cos_sin, q_norm, k_norm)
-    if runs_native(q):
-        _rope_native(q, k, positions, cos_sin, q_norm, k_norm, eps)
+    chosen = backend_of(q)
+    if chosen is not Backend.REFERENCE:
+        compute = _rope_native if chosen is Backend.NATIVE else _rope_triton
+        compute(q, k, positions, cos_sin, q_norm, k_norm, eps)
         return
     q.copy_(rope_reference(q, positions, cos_sin, q_norm, eps))
     k.copy_(rope_reference(k, positions, cos_sin, k_norm, eps))
@@ -96,6 +98,20 @@ def _rope_native(
         None if q_norm is None else q_norm.data_ptr(), None if k_norm is None else k_norm.data_ptr(), eps,
         torch.get_num_threads(),
     )  # fmt: skip
+
+
+def _rope_triton(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    positions: torch.Tensor,
+    cos_sin: torch.Tensor,
+    q_norm: torch.Tensor | None,
+    k_norm: torch.Tensor | None,
+    eps: float,
+) -> None:
+    from aphrodite_kernels.gpu import rope as on_gpu
+
+    on_gpu.rope(q, k, positions, cos_sin, q_norm, k_norm, eps)
 
 
 def _case(tokens: int, q_heads: int, kv_heads: int, dim: int, rot: int, with_norm: bool) -> Case:

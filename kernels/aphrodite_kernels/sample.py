@@ -6,12 +6,14 @@ generator state, so nothing that happens elsewhere in a batch can change a draw.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_index, describe
-from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.dispatch import Backend, backend_of
 
 WORD = 0xFFFFFFFF
 NOTHING = -1
@@ -20,7 +22,7 @@ NOTHING = -1
 def philox_uniform(
     seeds: torch.Tensor, sequence: torch.Tensor, position: torch.Tensor, purpose: int, n: int
 ) -> torch.Tensor:
-    """(R, n) float32 numbers in the open interval (0, 1): odd multiples of 2^-24. Both backends give the same bits.
+    """(R, n) float32 numbers in the open interval (0, 1): odd multiples of 2^-24. The same bits everywhere.
 
     Args:
         seeds: (R,) int64, the 64-bit key.
@@ -32,9 +34,13 @@ def philox_uniform(
         ValueError: a shape, dtype, device or range does not fit.
     """
     _check_streams(seeds, sequence, position, purpose)
-    if not runs_native(seeds):
+    chosen = backend_of(seeds)
+    if chosen is Backend.REFERENCE:
         return philox_uniform_reference(seeds, sequence, position, purpose, n)
-    out = torch.empty((seeds.shape[0], n), dtype=torch.float32)
+    out = torch.empty((seeds.shape[0], n), dtype=torch.float32, device=seeds.device)
+    if chosen is Backend.TRITON:
+        _on_gpu().philox_uniform((seeds, sequence, position, purpose), out)
+        return out
     native.compiled().philox_uniform(
         seeds.data_ptr(), sequence.data_ptr(), position.data_ptr(), purpose, out.data_ptr(), seeds.shape[0], n,
         torch.get_num_threads(),
@@ -62,11 +68,15 @@ def gumbel_argmax(
     rows, vocab = logits.shape
     if seeds.shape[0] != rows or seeds.device != logits.device:
         raise ValueError(f"seeds must be ({rows},) on {logits.device}, got {describe(seeds)}")
-    if not runs_native(logits):
+    chosen = backend_of(logits)
+    if chosen is Backend.REFERENCE:
         return argmax_reference(
             logits - (-philox_uniform_reference(seeds, sequence, position, purpose, vocab).log()).log()
         )
-    out = torch.empty(rows, dtype=torch.int64)
+    out = torch.empty(rows, dtype=torch.int64, device=logits.device)
+    if chosen is Backend.TRITON:
+        _on_gpu().gumbel_argmax(logits, (seeds, sequence, position, purpose), out)
+        return out
     native.compiled().gumbel_argmax(
         logits.data_ptr(), seeds.data_ptr(), sequence.data_ptr(), position.data_ptr(), purpose, out.data_ptr(),
         rows, vocab, torch.get_num_threads(),
@@ -84,9 +94,13 @@ def argmax(logits: torch.Tensor) -> torch.Tensor:
         ValueError: logits is something else.
     """
     _check_logits(logits)
-    if not runs_native(logits):
+    chosen = backend_of(logits)
+    if chosen is Backend.REFERENCE:
         return argmax_reference(logits)
-    out = torch.empty(logits.shape[0], dtype=torch.int64)
+    out = torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+    if chosen is Backend.TRITON:
+        _on_gpu().argmax(logits, out)
+        return out
     native.compiled().argmax(logits.data_ptr(), out.data_ptr(), *logits.shape, torch.get_num_threads())
     return out
 
@@ -136,6 +150,12 @@ def _check_streams(seeds: torch.Tensor, sequence: torch.Tensor, position: torch.
     check_index("position", position, shape, torch.int64, seeds)
     if not 0 <= purpose <= WORD:
         raise ValueError(f"purpose must be in [0, 2^32), got {purpose}")
+
+
+def _on_gpu() -> ModuleType:
+    from aphrodite_kernels.gpu import sample
+
+    return sample
 
 
 def _case(rows: int, vocab: int) -> Case:

@@ -7,7 +7,7 @@ import torch
 from aphrodite_kernels import native
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.checks import check_float, check_like, describe
-from aphrodite_kernels.dispatch import runs_native
+from aphrodite_kernels.dispatch import Backend, backend_of
 
 
 def silu_mul(gate_up: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
@@ -28,10 +28,11 @@ def silu_mul(gate_up: torch.Tensor, out: torch.Tensor | None = None) -> torch.Te
         out = torch.empty((rows, width // 2), dtype=gate_up.dtype, device=gate_up.device)
     else:
         check_like("out", out, (rows, width // 2), gate_up)
-    if runs_native(gate_up):
-        _silu_mul_native(gate_up, out)
-        return out
-    return out.copy_(silu_mul_reference(gate_up))
+    chosen = backend_of(gate_up)
+    if chosen is Backend.REFERENCE:
+        return out.copy_(silu_mul_reference(gate_up))
+    (_silu_mul_native if chosen is Backend.NATIVE else _silu_mul_triton)(gate_up, out)
+    return out
 
 
 def silu_mul_reference(gate_up: torch.Tensor) -> torch.Tensor:
@@ -45,6 +46,12 @@ def _silu_mul_native(gate_up: torch.Tensor, out: torch.Tensor) -> None:
     native.compiled().silu_mul(
         gate_up.data_ptr(), out.data_ptr(), native.DTYPE_CODES[out.dtype], rows, width, torch.get_num_threads()
     )
+
+
+def _silu_mul_triton(gate_up: torch.Tensor, out: torch.Tensor) -> None:
+    from aphrodite_kernels.gpu import silu_mul as on_gpu
+
+    on_gpu.silu_mul(gate_up, out)
 
 
 def _case(rows: int, width: int) -> Case:

@@ -12,7 +12,7 @@ ROUNDING = {torch.float32: 0.0, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11
 
 def run_case(case: Case, dtype: torch.dtype, generator: torch.Generator) -> None:
     """The case's error against its float64 truth is within its tolerance."""
-    inputs = case.make(torch.device("cpu"), dtype, generator)
+    inputs = case.make(generator.device, dtype, generator)
     truth = case.truth(**inputs)
     result = case.run(**inputs)
     assert result.shape == truth.shape

@@ -43,7 +43,7 @@ def tell(
     widest = -(-max(lengths) // 16)
     order = torch.randperm(len(lengths) * widest, generator=generator).int()
     tables = order.view(len(lengths), widest)
-    caches = allocate_kv(len(order), 16, kv_heads, dim, dtype)
+    caches = allocate_kv(len(order), 16, kv_heads, dim, dtype, generator.device)
     for cache in caches:
         cache.fill_(torch.nan)
     queries = []

@@ -25,6 +25,7 @@ def test_error_against_float64_is_small(
     run_case(case, dtype, generator)
 
 
+@pytest.mark.not_interpreted
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "dim", "options"),
@@ -50,6 +51,7 @@ def test_prefill_chunks_and_decode_give_the_same_bits(
         assert same_bits(story.ask((0, position, position + 1))[0][0], whole[position]), position
 
 
+@pytest.mark.not_interpreted
 def test_neighbours_and_their_order_change_nothing(backend: str, generator: torch.Generator) -> None:
     story = tell([150, 67, 1, 128], 6, 2, 32, torch.float32, generator)
     whole = [story.ask((b, 0, length))[0] for b, length in enumerate((150, 67, 1, 128))]

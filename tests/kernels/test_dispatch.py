@@ -11,28 +11,60 @@ from pathlib import Path
 import pytest
 
 from aphrodite_kernels import dispatch, native, threads
-from aphrodite_kernels.dispatch import Backend, choose
+from aphrodite_kernels.dispatch import Backend, Facts, choose
+
+BARE = Facts(compiler=None, triton=False, interpreted=False)
+WITH_C = Facts(compiler="/usr/bin/cc", triton=False, interpreted=False)
+FULL = Facts(compiler="/usr/bin/cc", triton=True, interpreted=False)
+INTERPRETER = Facts(compiler="/usr/bin/cc", triton=True, interpreted=True)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "device", "compiler", "expected"),
+    ("wanted", "device", "has", "expected"),
     [
-        ("auto", "cpu", "/usr/bin/cc", Backend.NATIVE),
-        ("auto", "cpu", None, Backend.REFERENCE),
-        ("auto", "cuda", "/usr/bin/cc", Backend.REFERENCE),
-        ("native", "cpu", "/usr/bin/cc", Backend.NATIVE),
-        ("reference", "cpu", "/usr/bin/cc", Backend.REFERENCE),
+        ("auto", "cpu", FULL, Backend.NATIVE),
+        ("auto", "cpu", BARE, Backend.REFERENCE),
+        ("auto", "cuda", FULL, Backend.TRITON),
+        ("auto", "cuda", WITH_C, Backend.REFERENCE),
+        ("auto", "cpu", INTERPRETER, Backend.NATIVE),
+        ("auto", "cuda", INTERPRETER, Backend.REFERENCE),
+        ("auto", "mps", FULL, Backend.REFERENCE),
+        ("native", "cpu", FULL, Backend.NATIVE),
+        ("triton", "cuda", FULL, Backend.TRITON),
+        ("triton", "cpu", INTERPRETER, Backend.TRITON),
+        ("reference", "cpu", FULL, Backend.REFERENCE),
+        ("reference", "cuda", FULL, Backend.REFERENCE),
     ],
 )
-def test_backend_follows_declared_facts(wanted: str, device: str, compiler: str | None, expected: Backend) -> None:
-    assert choose(wanted, device, compiler) is expected
+def test_backend_follows_declared_facts(wanted: str, device: str, has: Facts, expected: Backend) -> None:
+    assert choose(wanted, device, has) is expected
 
 
-def test_an_explicit_choice_that_cannot_run_says_why() -> None:
-    with pytest.raises(RuntimeError, match="C compiler"):
-        choose("native", "cpu", None)
-    with pytest.raises(RuntimeError, match="cuda"):
-        choose("native", "cuda", "/usr/bin/cc")
+@pytest.mark.parametrize(
+    ("wanted", "device", "has", "reason"),
+    [
+        ("native", "cpu", BARE, "C compiler"),
+        ("native", "cuda", FULL, "not on cuda"),
+        ("triton", "cpu", FULL, "CUDA tensors, not on cpu"),
+        ("triton", "cuda", BARE, "triton is not installed"),
+        ("triton", "cuda", INTERPRETER, "interpreter runs on CPU tensors"),
+    ],
+)
+def test_an_explicit_choice_that_cannot_run_says_why(wanted: str, device: str, has: Facts, reason: str) -> None:
+    with pytest.raises(RuntimeError, match=reason):
+        choose(wanted, device, has)
+
+
+def test_an_op_on_the_cpu_does_not_import_triton() -> None:
+    code = """
+import sys
+import torch
+before = "triton" in sys.modules
+from aphrodite_kernels.rms_norm import rms_norm
+rms_norm(torch.ones(2, 8), torch.ones(8), 1e-6)
+print(before, "triton" in sys.modules, "aphrodite_kernels.gpu" in sys.modules)
+"""
+    assert in_a_new_process(code).stdout.strip() == "False False False"
 
 
 def in_a_new_process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

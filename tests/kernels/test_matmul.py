@@ -24,6 +24,7 @@ def test_error_against_float64_is_small(
     run_case(case, dtype, generator)
 
 
+@pytest.mark.not_interpreted
 @pytest.mark.parametrize("quantized", [False, True], ids=["", "int8"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("n", "k"), [(61, 300), (64, 512), (193, 1031), (1, 8)])
@@ -41,6 +42,7 @@ def test_a_row_is_the_same_in_any_batch(
     assert same_bits(matmul(x[order].contiguous(), weight, out_dtype=torch.float32), whole[order])
 
 
+@pytest.mark.not_interpreted
 def test_a_row_is_the_same_when_the_batch_takes_several_passes(backend: str, generator: torch.Generator) -> None:
     weight, x = pack(torch.randn(40, 17, generator=generator)), torch.randn(1600, 17, generator=generator)
     whole = matmul(x, weight)
@@ -72,6 +74,7 @@ def test_no_rows_give_no_rows(backend: str) -> None:
     assert matmul(torch.empty(0, 8), pack(torch.ones(3, 8))).shape == (0, 3)
 
 
+@pytest.mark.not_interpreted
 def test_output_type_can_differ_from_the_input(backend: str, generator: torch.Generator) -> None:
     weight = pack(torch.randn(64, 96, generator=generator).bfloat16())
     x = torch.randn(3, 96, generator=generator).bfloat16()
@@ -104,6 +107,8 @@ def test_rows_are_an_embedding_lookup(dtype: torch.dtype, backend: str, generato
 @pytest.mark.parametrize("quantized", [False, True], ids=["", "int8"])
 def test_rows_out_of_range_are_refused(quantized: bool, backend: str) -> None:
     packed = pack(torch.ones(5, 8), quantized=quantized)
+    if packed.device.type == "cuda":
+        pytest.skip("CUDA raises a device assertion, which ends the process's use of the GPU")
     for bad in (5, -1):
         with pytest.raises(IndexError):
             packed.rows(torch.tensor([0, bad]))

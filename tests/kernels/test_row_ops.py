@@ -77,6 +77,7 @@ def test_silu_of_large_numbers_is_finite(backend: str) -> None:
     assert torch.allclose(silu_mul(gate_up), torch.tensor([[0.0, 0.0, 1000.0, 0.0]]), atol=1e-35, rtol=1e-6)
 
 
+@pytest.mark.not_interpreted  # which does not round to bfloat16 but cuts off
 def test_the_residual_is_updated_in_place(backend: str, generator: torch.Generator) -> None:
     x, residual = torch.randn(2, 4, 32, generator=generator).bfloat16()
     expected = x + residual

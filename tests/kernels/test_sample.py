@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from aphrodite_kernels import dispatch
 from aphrodite_kernels.case import Case
+from aphrodite_kernels.dispatch import Backend
 from aphrodite_kernels.sample import (
     CASES,
     argmax,
@@ -59,6 +61,7 @@ def test_seeds_and_positions_of_any_size_agree_bit_for_bit(backend: str, generat
     assert same_bits(philox_uniform(a, b, c, 2**32 - 1, 129), philox_uniform_reference(a, b, c, 2**32 - 1, 129))
 
 
+@pytest.mark.not_interpreted
 def test_uniforms_are_uniform_and_open(backend: str) -> None:
     u = philox_uniform(*streams(4), 0, 100_000)
     assert u.min() > 0
@@ -75,6 +78,7 @@ def test_every_part_of_the_key_matters(backend: str) -> None:
     assert not torch.equal(philox_uniform(five, five, five, 6, 64), base)
 
 
+@pytest.mark.not_interpreted
 def test_draws_follow_the_softmax(backend: str) -> None:
     rows, logits = 20_000, torch.tensor([0.0, 1.0, -torch.inf, 2.0, -1.0])
     drawn = gumbel_argmax(logits.expand(rows, -1).contiguous(), *streams(rows), 1)
@@ -109,6 +113,16 @@ def test_a_row_is_drawn_the_same_alone_and_with_any_threads(
     for i in (0, 4, 8):
         one = slice(i, i + 1)
         assert torch.equal(gumbel_argmax(logits[one], keys[0][one], keys[1][one], keys[2][one], 2), whole[one])
+
+
+@pytest.mark.skipif(dispatch.compiler() is None, reason="no C compiler")
+def test_a_draw_is_the_same_token_on_every_backend(
+    backend: str, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    logits, keys = 3 * torch.randn(20, 3001, generator=generator), streams(20)
+    drawn = gumbel_argmax(logits, *keys, 2).cpu()
+    monkeypatch.setattr(dispatch, "backend", lambda device_type: Backend.NATIVE)
+    assert torch.equal(gumbel_argmax(logits.cpu(), keys[0].cpu(), keys[1].cpu(), keys[2].cpu(), 2), drawn)
 
 
 @pytest.mark.parametrize("vocab", [1, 2, 63, 64, 65, 500])

@@ -41,8 +41,8 @@ def _build_kernels(device: str) -> None:
         timer.cancel()
 
 
-def runs_native(device_type: str) -> bool:
-    """Whether the C kernels compute on this kind of device ("cpu", "cuda").
+def backend_name(device_type: str) -> str:
+    """What computes on this kind of device ("cpu", "cuda"): native, triton or reference.
 
     Raises:
         UsageError: the environment variable APHRODITE_KERNELS asks for what cannot be.
@@ -50,6 +50,6 @@ def runs_native(device_type: str) -> bool:
     from aphrodite_kernels import dispatch
 
     try:
-        return dispatch.backend(device_type) is dispatch.Backend.NATIVE
+        return dispatch.backend(device_type).value
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from error

@@ -8,7 +8,7 @@ import platform
 
 import aphrodite
 from aphrodite_apps.cli.command import Command
-from aphrodite_apps.cli.loading import runs_native
+from aphrodite_apps.cli.loading import backend_name
 
 PACKAGES = ("torch", "triton", "transformers", "tokenizers", "safetensors", "numpy")
 
@@ -48,8 +48,13 @@ def kernels(device: str) -> str:
     """What computes the engine's operations on this kind of device, in words."""
     from aphrodite_kernels import dispatch
 
-    native = runs_native(device.split("(")[0].split(":")[0].strip())
-    return f"native (C, compiled by {dispatch.compiler()})" if native else "reference (plain torch)"
+    name = backend_name(device.split("(")[0].split(":")[0].strip())
+    words = {
+        "native": f"native (C, compiled by {dispatch.compiler()})",
+        "triton": "triton",
+        "reference": "reference (plain torch)",
+    }
+    return words[name]
 
 
 def _installed(name: str) -> str | None:

@@ -1,0 +1,45 @@
+"""Launch settings measured on a device (tuned/<device>.json, written by `python -m aphrodite_kernels.tune`).
+
+A setting is found by the op and by what of its sizes belongs to the model, never by the number of rows: so a row's
+result does not depend on its batch. Where nothing was measured the op's own settings hold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import torch
+
+FOLDER = Path(__file__).parents[1] / "tuned"
+Settings = dict[str, int]
+Table = dict[str, dict[str, Settings]]
+
+
+def tuned(op: str, sizes: str, **default: int) -> Settings:
+    """The settings of an op at sizes such as "N1024_K3072": the device's, else `default`.
+
+    Raises:
+        ValueError: the device's file names settings that this op does not have.
+    """
+    found = device_table().get(op, {}).get(sizes, default)
+    if found is not default and found.keys() != default.keys():
+        raise ValueError(f"tuned/{device_name()}.json: {op} {sizes} has {sorted(found)}, not {sorted(default)}")
+    return found
+
+
+@cache
+def device_table() -> Table:
+    """What was measured on this device: op -> sizes -> settings; empty where nothing was."""
+    file = FOLDER / f"{device_name()}.json"
+    return json.loads(file.read_text())["settings"] if file.exists() else {}
+
+
+@cache
+def device_name() -> str:
+    """Such as "nvidia-h100-80gb-hbm3"; "interpreter" where there is no GPU."""
+    if not torch.cuda.is_available():
+        return "interpreter"
+    return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
