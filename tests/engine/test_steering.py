@@ -363,13 +363,18 @@ def test_the_bundled_model_asked_to_sort_copies_when_pushed_from_sorting_to_copy
         return [result.text.split() for result in results]
 
     push = mean_state("Copy") - mean_state("Sort")
-    anywhere = np.random.default_rng(1).normal(size=len(push))
-    anywhere *= np.linalg.norm(push) / np.linalg.norm(anywhere)
-    plain, pushed, astray = answers(push, 0.0), answers(push, 2.0), answers(anywhere, 2.0)
+    plain, pushed = answers(push, 0.0), answers(push, 2.0)
     copies, in_order = asked, [sorted(digits) for digits in asked]
     assert _equal(plain, in_order) >= 20 and _equal(plain, copies) == 0
     assert _equal(pushed, in_order) <= 4 and _equal(pushed, copies) >= 8
-    assert _equal(astray, copies) <= 1
+    astray = [answers(_as_long_as(push, seed), 2.0) for seed in range(6)]
+    assert sum(_equal(found, copies) for found in astray) <= 7  # of 144; of 24 pushed ones at least 8
+
+
+def _as_long_as(vector: np.ndarray, seed: int) -> np.ndarray:
+    """A random vector of the same length."""
+    other = np.random.default_rng(seed).normal(size=len(vector))
+    return other * np.linalg.norm(vector) / np.linalg.norm(other)
 
 
 def _equal(found: list[list[str]], wanted: list[list[str]]) -> int:
