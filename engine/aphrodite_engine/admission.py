@@ -12,8 +12,8 @@ from typing import Any
 from aphrodite_engine.constraints.grammar import Grammars
 from aphrodite_engine.errors import ContextOverflowError, ParameterError
 from aphrodite_engine.hidden_states import Capture
-from aphrodite_engine.params import MAX_SEED, Pooling, SamplingParams
-from aphrodite_engine.prompts import Prompt
+from aphrodite_engine.params import MAX_N, MAX_SEED, Pooling, SamplingParams
+from aphrodite_engine.prompts import Continuation, Prompt
 from aphrodite_engine.request import Request
 from aphrodite_engine.sampling.words import Words
 from aphrodite_engine.steering import SteeringContext
@@ -59,6 +59,7 @@ class Admission:
         cache_salt: str = "",
         pooling: Pooling | None = None,
         capture: Capture | None = None,
+        continuation: Continuation | None = None,
     ) -> Request:
         """A request ready for the engine.
 
@@ -71,6 +72,8 @@ class Admission:
         if room_for > self.max_model_len:
             raise ContextOverflowError(len(ids), self.max_model_len)
         self._check_ids_of(params)
+        if continuation is not None:
+            self._check_continuation(continuation, len(ids), params)
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise ParameterError("priority", priority, "an integer; lower runs first")
         if not isinstance(cache_salt, str):
@@ -87,6 +90,7 @@ class Admission:
             cache_salt=cache_salt,
             pooling=pooling,
             capture=capture,
+            continuation=continuation,
             steering=self.steering.current(),
             grammar=self.grammars.compiled(params.structured_outputs) if params.structured_outputs else None,
             bad_words=self._words.bad_words(params),
@@ -146,6 +150,21 @@ class Admission:
             )
         if params.min_tokens:
             self._check_something_is_left(params)
+
+    def _check_continuation(self, begun: Continuation, prompt_len: int, params: SamplingParams) -> None:
+        count = len(self.checked_ids("continuation.token_ids", begun.token_ids))
+        if isinstance(begun.index, bool) or not isinstance(begun.index, int) or not 0 <= begun.index < MAX_N:
+            raise ParameterError("continuation.index", begun.index, f"an integer from 0 to {MAX_N - 1}")
+        if params.n != 1:
+            raise ParameterError("n", params.n, "1 with a continuation, which is of one sequence")
+        if params.prompt_logprobs is not None:
+            allowed = "None with a continuation, which finds its prompt in the cache"
+            raise ParameterError("prompt_logprobs", params.prompt_logprobs, allowed)
+        if params.max_tokens is not None and count > params.max_tokens:
+            raise ParameterError("continuation", f"{count} tokens", f"at most max_tokens={params.max_tokens}")
+        if prompt_len + count > self.max_model_len:
+            room = f"at most {self.max_model_len - prompt_len} fit max_model_len={self.max_model_len} behind the prompt"
+            raise ParameterError("continuation", f"{count} tokens", room)
 
     def _check_something_is_left(self, params: SamplingParams) -> None:
         """Before min_tokens what ends is impossible; something else must be possible."""

@@ -31,5 +31,11 @@ def dead_end(sequence: Sequence) -> Exception:
     return _grammar_error(sequence, "allowed_token_ids leaves none of the tokens that the grammar allows here")
 
 
+def not_allowed(sequence: Sequence, text: str) -> ParameterError:
+    """Of a sequence whose newest token was given and does not follow its grammar."""
+    name = f"continuation.token_ids[{sequence.num_output - 1}]"
+    return ParameterError(name, sequence.token_ids[-1], f"a token that structured_outputs allows there, not {text!r}")
+
+
 def _grammar_error(sequence: Sequence, problem: str) -> ParameterError:
     return ParameterError("structured_outputs", sequence.request.params.structured_outputs, problem)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from aphrodite_engine.constraints.redraws import MAX_IN_A_ROW, Redraws
-from aphrodite_engine.dead_end import dead_end, is_lost
+from aphrodite_engine.dead_end import dead_end, is_lost, not_allowed
 from aphrodite_engine.hidden_states import ByLayer, joined
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import (
@@ -25,6 +25,7 @@ from aphrodite_engine.outputs import (
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request, Sequence
 from aphrodite_engine.runner import ChunkResult, Runner
+from aphrodite_engine.sampling.feedback import feedback_of
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.logprobs import TopLogprobs
 from aphrodite_engine.sampling.pipeline import Drawn
@@ -32,7 +33,7 @@ from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
 from aphrodite_engine.sampling.suffixes import SuffixMatches
 from aphrodite_engine.sampling.trace import Stage
 from aphrodite_engine.scheduler import Scheduler
-from aphrodite_engine.sequence_text import End, Limits, News, Reported, SequenceText
+from aphrodite_engine.sequence_text import End, Limits, News, Reported, SequenceText, as_one
 from aphrodite_engine.tokenizer import Tokenizer
 from aphrodite_kernels.sample import NOTHING
 
@@ -50,6 +51,7 @@ class _Job:
     prompt_logprobs: list[PositionLogprobs | None] = field(default_factory=list)
     hidden: list[torch.Tensor] = field(default_factory=list)
     captured: list[ByLayer] = field(default_factory=list)
+    given: list[News] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class EngineStats:
     Attributes:
         running, waiting: sequences.
         kv_blocks, kv_blocks_used: blocks of 16 tokens; cached blocks that nobody holds count as free.
-        cached_tokens: prompt tokens that were found in the cache, of prompt_tokens.
+        cached_tokens: prompt tokens that were found in the cache, of prompt_tokens; what a continuation begins with
+            counts with the prompt.
         step_seconds, step_tokens: how long the step in progress has taken, of how many tokens; 0 between steps.
     """
 
@@ -124,8 +127,12 @@ class Engine:
         """Whether any of the request's sequences is unfinished."""
         return request_id in self._jobs
 
-    def add(self, request: Request) -> None:
-        """Queue a checked request; where that fails, it leaves nothing behind."""
+    def add(self, request: Request) -> list[TokenEvent]:
+        """Queue a checked request; where that fails, it leaves nothing behind.
+
+        Returns:
+            Of a continuation the news of what is already there, with which it may end.
+        """
         root = root_hash(self.model_key, request.cache_salt, request.steering.digest)
         count = request.params.n if request.draws else 1
         sequences = [Sequence(request, index, root) for index in range(count)]
@@ -140,6 +147,30 @@ class Engine:
         self._texts |= texts
         for sequence in sequences:
             self.scheduler.add(sequence)
+        return self._begin_given(self._jobs[request.request_id], sequences[0])
+
+    def _begin_given(self, job: _Job, sequence: Sequence) -> list[TokenEvent]:
+        """Output that is already there counts as drawn. Samplers that learn from draws see it one token at a time."""
+        given = job.request.continuation.token_ids if job.request.continuation else ()
+        if feedback_of(job.request.params):
+            sequence.imposed = given
+            return []
+        return next((events for token_id in given if (events := self._give(job, sequence, token_id))), [])
+
+    def _give(self, job: _Job, sequence: Sequence, token_id: int) -> list[TokenEvent]:
+        """A token as if it had been drawn; the last one that counts tells of all of them."""
+        assert job.request.continuation is not None
+        sequence.append(token_id)
+        if is_lost(sequence):
+            return self._fail(job.request.request_id, not_allowed(sequence, self._token_text(token_id)))
+        params = job.request.params
+        logprobs, trace = None if params.logprobs is None else {}, None if params.trace is None else ()
+        token = Reported(token_id, logprobs, trace, self._token_text(token_id))
+        job.given.append(self._texts[sequence].give(sequence, token))
+        ended = job.given[-1].end.reason is not None
+        if not ended and sequence.num_output < len(job.request.continuation.token_ids):
+            return []
+        return [self._report(job, sequence, as_one(job.given))]
 
     def _begin_memory(self, sequence: Sequence) -> None:
         """What the sampler will ask about the sequence's tokens."""
@@ -189,7 +220,7 @@ class Engine:
             job = self._jobs[sequence.request.request_id]
             if job.first_step is None:
                 job.first_step = now
-                self._prompt_tokens += sequence.prompt_len
+                self._prompt_tokens += len(sequence.token_ids)
                 self._cached_tokens += sequence.num_cached or 0
 
     def _digest(self, result: ChunkResult) -> list[TokenEvent]:
@@ -210,6 +241,9 @@ class Engine:
         return self._digest_token(job, sequence, result.drawn)
 
     def _digest_token(self, job: _Job, sequence: Sequence, drawn: Drawn) -> list[TokenEvent]:
+        if sequence.forced is not None:
+            events, sequence.feedback = self._give(job, sequence, drawn.token_id), drawn.feedback
+            return events
         token_id, logprobs = drawn.token_id, drawn.logprobs
         sequence.append(token_id)
         sequence.feedback = drawn.feedback
@@ -230,9 +264,11 @@ class Engine:
     def _report(self, job: _Job, sequence: Sequence, news: News) -> TokenEvent:
         """What a caller hears of a sequence; it is over where it has ended."""
         is_first = self._texts[sequence].num_shown == len(news.tokens)
-        if news.tokens and job.first_token is None:
+        given = tuple(token.given for token in news.tokens if token.given is not None)
+        num_drawn = len(news.tokens) - len(given)
+        if num_drawn and job.first_token is None:
             job.first_token = time.perf_counter()
-        self._output_tokens += len(news.tokens)
+        self._output_tokens += num_drawn
         has_ended = news.end.reason is not None
         if has_ended:
             self._close(job, sequence)
@@ -249,6 +285,7 @@ class Engine:
             prompt_logprobs=_prompt_logprobs(job, sequence) if is_first or has_ended else None,
             num_cached_tokens=sequence.num_cached or 0,
             timing=_timing(job) if has_ended else None,
+            given=given,
         )
 
     def _close(self, job: _Job, sequence: Sequence) -> None:

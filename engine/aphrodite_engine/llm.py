@@ -33,7 +33,16 @@ from aphrodite_engine.outputs import GenerationResult, Origin, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams, did_you_mean
 from aphrodite_engine.plan import MemoryPlan, plan_for
 from aphrodite_engine.progress import GenerationProgress, Report, loading_report
-from aphrodite_engine.prompts import Message, Prompt, as_conversations, as_prompts, is_conversation
+from aphrodite_engine.prompts import (
+    Continuation,
+    Continuations,
+    Message,
+    Prompt,
+    as_conversations,
+    as_prompts,
+    continuation_for_each,
+    is_conversation,
+)
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request
 from aphrodite_engine.tokenizer import Tokenizer
@@ -167,6 +176,7 @@ class LLM(Asks, Hooks):
         progress: bool = False,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
     ) -> list[GenerationResult]:
         """Complete one prompt or many together; one result a prompt, in their order.
 
@@ -174,13 +184,16 @@ class LLM(Asks, Hooks):
             prompts: a string, a list of ids, or a list of those.
             sampling_params: one for all, or one for each prompt.
             cache_salt: cached prefixes are shared only between calls of the same salt.
+            continuation: output tokens to go on behind, as if they had been drawn; one for all, or one for each prompt.
 
         Raises:
             ParameterError, ContextOverflowError: before anything runs.
             KeyboardInterrupt: the call's requests are aborted; the engine stays usable.
         """
         many = as_prompts(prompts)
-        requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
+        requests = self._admit_all(
+            many, sampling_params, priority=priority, cache_salt=cache_salt, continuation=continuation
+        )
         return self._collect(requests, progress)
 
     def chat(
@@ -191,13 +204,15 @@ class LLM(Asks, Hooks):
         progress: bool = False,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **template: Any,
     ) -> list[GenerationResult]:
         """Answer one conversation or many; `template` goes to the chat template (tools, add_generation_prompt)."""
         texts = [self.render_chat(conversation, **template) for conversation in as_conversations(messages)]
         requests = self._admit_all(
-            texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
-        )
+            texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt,
+            continuation=continuation,
+        )  # fmt: skip
         return self._collect(requests, progress)
 
     def stream(
@@ -207,10 +222,13 @@ class LLM(Asks, Hooks):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuation | None = None,
         **template: Any,
     ) -> Iterator[TokenEvent]:
         """Events of one prompt or conversation as they come. Closing the iterator, or an interrupt, aborts."""
-        request = self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
+        request = self._admit_one(
+            prompt, sampling_params, template, priority=priority, cache_salt=cache_salt, continuation=continuation
+        )
         return stream(self._running_loop(), request, self._origin(request))
 
     def _collect(self, requests: list[Request], progress: bool) -> list[GenerationResult]:
@@ -221,7 +239,7 @@ class LLM(Asks, Hooks):
     def _origin(self, request: Request) -> Origin:
         return Origin(
             self.model, self.build, request.params, request.prompt, request.prompt_token_ids,
-            cache_salt=request.cache_salt, steering=request.steering,
+            request.continuation, request.cache_salt, request.steering,
         )  # fmt: skip
 
     # ---- for whoever serves many callers at once
@@ -233,6 +251,7 @@ class LLM(Asks, Hooks):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuation | None = None,
         **template: Any,
     ) -> Request:
         """Check and tokenize one prompt or conversation; `submit` runs it.
@@ -240,7 +259,9 @@ class LLM(Asks, Hooks):
         Raises:
             ParameterError, ContextOverflowError, ChatTemplateError: it cannot run on this model.
         """
-        return self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
+        return self._admit_one(
+            prompt, sampling_params, template, priority=priority, cache_salt=cache_salt, continuation=continuation
+        )
 
     def submit(self, request: Request, sink: Callable[[TokenEvent], None]) -> None:
         """Queue an admitted request and return at once.
@@ -318,10 +339,13 @@ class LLM(Asks, Hooks):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
     ) -> list[GenerationResult]:
         """generate() that leaves the event loop free; cancelling the task aborts its requests."""
         many = as_prompts(prompts)
-        requests = self._admit_all(many, sampling_params, priority=priority, cache_salt=cache_salt)
+        requests = self._admit_all(
+            many, sampling_params, priority=priority, cache_salt=cache_salt, continuation=continuation
+        )
         return await acollect(self._running_loop(), requests, list(map(self._origin, requests)))
 
     async def achat(
@@ -331,13 +355,15 @@ class LLM(Asks, Hooks):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **template: Any,
     ) -> list[GenerationResult]:
         """chat() that leaves the event loop free."""
         texts = [self.render_chat(conversation, **template) for conversation in as_conversations(messages)]
         requests = self._admit_all(
-            texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt
-        )
+            texts, sampling_params, add_special_tokens=False, priority=priority, cache_salt=cache_salt,
+            continuation=continuation,
+        )  # fmt: skip
         return await acollect(self._running_loop(), requests, list(map(self._origin, requests)))
 
     def astream(
@@ -347,10 +373,13 @@ class LLM(Asks, Hooks):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuation | None = None,
         **template: Any,
     ) -> AsyncGenerator[TokenEvent]:
         """stream() as an async iterator; cancelling or closing it aborts."""
-        request = self._admit_one(prompt, sampling_params, template, priority=priority, cache_salt=cache_salt)
+        request = self._admit_one(
+            prompt, sampling_params, template, priority=priority, cache_salt=cache_salt, continuation=continuation
+        )
         return astream(self._running_loop(), [request], self._origin(request))
 
     async def aembed(
@@ -390,10 +419,14 @@ class LLM(Asks, Hooks):
             raise ParameterError(next(iter(template)), next(iter(template.values())), "only with messages")
         return self._admission.admit(prompt, checked_params(params), **more)  # type: ignore[arg-type]
 
-    def _admit_all(self, prompts: Sequence[Prompt], params: Params, **more: Any) -> list[Request]:
+    def _admit_all(
+        self, prompts: Sequence[Prompt], params: Params, *, continuation: Continuations, **more: Any
+    ) -> list[Request]:
         self._running_loop()
-        each = params_for_each(prompts, params)
-        return [self._admission.admit(prompt, own, **more) for prompt, own in zip(prompts, each, strict=True)]
+        each = zip(
+            prompts, params_for_each(prompts, params), continuation_for_each(len(prompts), continuation), strict=True
+        )
+        return [self._admission.admit(prompt, own, continuation=begun, **more) for prompt, own, begun in each]
 
     def _running_loop(self) -> EngineLoop:
         loaded = self._require_open()

@@ -97,12 +97,13 @@ def _run(engine: Engine, inbox: queue.SimpleQueue[_Submit | _Abort | _Stop]) -> 
 def _submit(command: _Submit, sinks: dict[str, Sink], engine: Engine) -> None:
     request = command.request
     try:
-        engine.add(request)
+        events = engine.add(request)
     except Exception as error:  # again the outermost loop: one request that cannot start must not end the others
         logger.error("%s could not start: %r", request.request_id, error)
         command.sink(TokenEvent(request.request_id, 0, request.seed, finish_reason="error", error=_detached(error)))
     else:
         sinks[request.request_id] = command.sink
+        _deliver(events, sinks, engine)
 
 
 def _detached(error: BaseException) -> BaseException:

@@ -20,6 +20,7 @@ from aphrodite_engine.param_checks import (
 from aphrodite_engine.repetition_detection import RepetitionDetection, detection_of
 from aphrodite_engine.structured_outputs import check_structured_outputs
 
+MAX_N = 256
 MAX_LOGPROBS = 20
 MAX_STOP_STRINGS = 64
 MAX_BREAKERS = 64
@@ -56,7 +57,7 @@ DEFAULT_SAMPLER_ORDER: tuple[str, ...] = tuple(STEP_FIELDS)
 
 #: What the number in a field may be.
 RANGES: dict[str, Range] = {
-    "n": Range(1, 256, whole=True),
+    "n": Range(1, MAX_N, whole=True),
     "temperature": Range(0, 100),
     "dynatemp_min": Range(0, 100),
     "dynatemp_max": Range(0, 100),
@@ -300,6 +301,8 @@ class SamplingParams:
 
     def with_fields(self, **changes: Any) -> SamplingParams:
         """A copy with some fields changed, checked again."""
+        if self.sampler_order == _sampler_order(None, self.temperature_last):
+            changes = {"sampler_order": None} | changes  # it was not given, and depends on what may change
         return replace(self, **changes)
 
 

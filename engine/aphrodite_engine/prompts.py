@@ -19,6 +19,11 @@ Message = Mapping[str, Any]
 class Continuation:
     """Output tokens that are already there: a sequence goes on behind them as if they had been drawn.
 
+    With the same seed and parameters the rest of a run follows its beginning, bit for bit. One thing no token tells:
+    what mirostat or adaptive_p learned where banned_phrases had tokens drawn anew.
+
+    They stand, whatever phrase is banned; and where one of them ends the text, those behind it are left out.
+
     Attributes:
         token_ids: the output so far; may be empty.
         index: of the sequence they are from, which keys its draws: the rest of the third of n sequences has index 2.
@@ -26,6 +31,27 @@ class Continuation:
 
     token_ids: tuple[int, ...] = ()
     index: int = 0
+
+
+#: One for all prompts, or one (or none) for each of them.
+Continuations = Continuation | Sequence[Continuation | None] | None
+
+
+def continuation_for_each(count: int, continuation: Continuations) -> list[Continuation | None]:
+    """As many as there are prompts.
+
+    Raises:
+        ParameterError: something else, or a list of another length.
+    """
+    if continuation is None or isinstance(continuation, Continuation):
+        return [continuation] * count
+    if not isinstance(continuation, Sequence) or not all(
+        isinstance(each, Continuation | None) for each in continuation
+    ):
+        raise ParameterError("continuation", continuation, "a Continuation, or a list of one or None for each prompt")
+    if len(continuation) != count:
+        raise ParameterError("continuation", f"{len(continuation)} of them", f"one, or one for each of {count} prompts")
+    return list(continuation)
 
 
 def as_prompts(prompts: Any) -> list[Prompt]:

@@ -14,6 +14,7 @@ from aphrodite_engine.constraints.redraws import Redraws
 from aphrodite_engine.hidden_states import Capture
 from aphrodite_engine.kv_cache import BLOCK_SIZE, extend_hashes
 from aphrodite_engine.params import Pooling, SamplingParams
+from aphrodite_engine.prompts import Continuation
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.suffixes import SuffixMatches
 from aphrodite_engine.steering import Steering
@@ -38,6 +39,7 @@ class Request:
         pooling: set for an embedding request: no token is drawn, hidden states are pooled.
         cache_salt: prefix blocks are shared only between requests of one salt.
         capture: set for a request for hidden states: no token is drawn.
+        continuation: output that is already there; then it is one sequence, whatever its index.
         steering: what is added to the residual stream, of prompt and output.
         grammar: what the text must look like; each sequence walks through it on its own.
         bad_words: ids of each text that must not come.
@@ -54,6 +56,7 @@ class Request:
     cache_salt: str = ""
     pooling: Pooling | None = None
     capture: Capture | None = None
+    continuation: Continuation | None = None
     steering: Steering = field(default_factory=Steering)
     grammar: Grammar | None = None
     bad_words: tuple[tuple[int, ...], ...] = ()
@@ -93,6 +96,7 @@ class Sequence:
         num_cached: prompt tokens found in the cache at first admission; None before.
         history, suffixes, feedback: what the sampler remembers of the tokens so far; None where no step asks.
         redraws: of tokens taken back, where a request may have to; None where it never does.
+        imposed: output that is given token by token in place of draws, for samplers that learn from each.
     """
 
     request: Request
@@ -112,6 +116,7 @@ class Sequence:
     feedback: tuple[float, ...] | None = None
     grammar: GrammarState | None = None
     redraws: Redraws | None = None
+    imposed: tuple[int, ...] = ()
     _marks: dict[int, Mark] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -125,6 +130,17 @@ class Sequence:
     @property
     def num_output(self) -> int:
         return len(self.token_ids) - self.prompt_len
+
+    @property
+    def draw_index(self) -> int:
+        """What keys its draws, with seed and position."""
+        continuation = self.request.continuation
+        return self.index if continuation is None else continuation.index
+
+    @property
+    def forced(self) -> int | None:
+        """The token that is given in place of the next draw."""
+        return self.imposed[self.num_output] if self.num_output < len(self.imposed) else None
 
     @property
     def order(self) -> tuple[int, int, int]:

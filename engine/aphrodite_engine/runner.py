@@ -135,7 +135,7 @@ def _sampler_row(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> SamplerR
     return SamplerRow(
         params=request.params,
         seed=request.seed,
-        sequence_index=sequence.index,
+        sequence_index=sequence.draw_index,
         position=position,
         token_ids=sequence.token_ids,
         num_output=sequence.num_output,
@@ -146,6 +146,7 @@ def _sampler_row(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> SamplerR
         bad_words=request.bad_words,
         feedback=sequence.feedback,
         grammar=sequence.grammar,
+        forced=sequence.forced,
         taken_back=redraws.bans(position) if redraws else (),
         attempt=redraws.draws(position) if redraws else 0,
     )

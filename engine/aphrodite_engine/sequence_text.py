@@ -40,11 +40,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reported:
-    """An output token and what is reported of it; both are None where not asked for."""
+    """An output token and what is reported of it; None is not asked for.
+
+    Attributes:
+        given: its text, where it was given and not drawn.
+    """
 
     token_id: int
     logprobs: PositionLogprobs | None = None
     trace: PositionTrace | None = None
+    given: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,12 @@ class News:
     tokens: tuple[Reported, ...] = ()
     end: End = End()
     take_back: int | None = None
+
+
+def as_one(several: list[News]) -> News:
+    """What several tokens brought, one after the other, as if at once."""
+    tokens = tuple(token for news in several for token in news.tokens)
+    return News("".join(news.text for news in several), tokens, several[-1].end)
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,14 @@ class SequenceText:
         if self._phrases is not None and news.tokens:
             sequence.move_on(sequence.prompt_len + self.num_shown)
         return news
+
+    def give(self, sequence: Sequence, token: Reported) -> News:
+        """What the sequence's newest token brings where it was given: it stands, whatever phrase it belongs to."""
+        draft = self._draft(sequence, token)
+        if self._phrases is not None:
+            self._phrases.give(draft.text)
+            sequence.move_on(len(sequence.token_ids))
+        return self._tell([draft], draft.end)
 
     def close(self, end: End) -> News:
         """What is left of a sequence that is ended from outside: held text is given, since no phrase came of it."""

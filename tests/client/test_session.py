@@ -31,6 +31,7 @@ from aphrodite_engine.errors import (
 )
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Logprob, TokenEvent
 from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.prompts import Continuation
 from tests.service.running import Running, wait_for
 
 QUESTION = [{"role": "user", "content": "What is 39 + 48?"}]
@@ -219,6 +220,29 @@ def test_a_drawn_token_has_its_probability_before_and_behind_sampling(session: S
     assert plain.tokens[0].raw_probability is None and plain.tokens[0].rank is None
 
 
+CONTINUED: dict[str, dict[str, Any]] = {
+    "drawn": {"seed": 11, "logprobs": 2, "trace": 1},
+    "the third of several": {"seed": 12, "n": 3},
+    "mirostat": {"seed": 17, "mirostat_mode": 2, "mirostat_tau": 3.0},
+    "banned phrases": {"seed": 4, "banned_phrases": [" the", " was"]},
+    "already over": {"seed": 11, "stop": "was"},
+}
+
+
+@pytest.mark.parametrize("sampling", CONTINUED.values(), ids=CONTINUED.keys())
+def test_going_on_gives_the_same_bits(here: LocalSession, client: Client, sampling: dict[str, Any]) -> None:
+    (whole,) = here.generate("Once upon a time", **sampling, max_tokens=12)
+    last = whole.outputs[-1]
+    begun, alone = Continuation(tuple(last.token_ids[:7]), last.index), sampling | {"n": 1, "max_tokens": 12}
+    (local,), (remote,) = (s.generate("Once upon a time", continuation=begun, **alone) for s in (here, client))
+    assert said(remote) == said(local) and local.origin is not None and local.origin.continuation == begun
+    assert (local.text, local.token_ids) == (last.text, last.token_ids)
+    streams = (list(s.stream("Once upon a time", continuation=begun, **alone)) for s in (here, client))
+    assert list(map(said, next(streams))) == list(map(said, next(streams)))
+    talks = (s.chat(QUESTION, seed=1, max_tokens=4, continuation=Continuation((30,))) for s in (here, client))
+    assert said(next(talks)[0]) == said(next(talks)[0])
+
+
 def test_a_seed_that_was_chosen_gives_the_tokens_again(session: Session) -> None:
     (first,) = session.generate("Once upon a time", max_tokens=20)
     (again,) = session.generate("Once upon a time", max_tokens=20, seed=first.seed)
@@ -252,6 +276,13 @@ WRONG: dict[str, tuple[Callable[[Session], Any], type[Exception], str | None]] =
         lambda s: s.generate(["a", "b"], [SamplingParams()]), ParameterError, "sampling_params",
     ),
     "parameters of another kind": (lambda s: s.generate("a", {"n": 1}), ParameterError, "sampling_params"),  # type: ignore[arg-type]
+    "going on with several": (lambda s: s.generate("a", n=2, continuation=Continuation((5,))), ParameterError, "n"),
+    "going on with what is no token": (
+        lambda s: s.generate("a", continuation=Continuation((5, 10**6))), ParameterError, "continuation.token_ids[1]",
+    ),
+    "going on at an index": (
+        lambda s: s.generate("a", continuation=Continuation((5,), 256)), ParameterError, "continuation.index",
+    ),
     "one of many is too long": (lambda s: s.generate(["a", [0] * 2048]), ContextOverflowError, None),
     "too long": (lambda s: s.generate([0] * 2048), ContextOverflowError, None),
     "a stream too long": (lambda s: list(s.stream([0] * 2048)), ContextOverflowError, None),

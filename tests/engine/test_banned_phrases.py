@@ -54,6 +54,7 @@ def slow(llm: LLM, prompt: Sequence[int], params: SamplingParams, index: int = 0
         else:
             start = max(start, shown)
             bans = {at: ids for at, ids in bans.items() if at <= start}
+            draws = Counter({at: count for at, count in draws.items() if at <= start})
             bans.setdefault(start, []).append(stands[start].token_id)
             del stands[start:]
     return stands

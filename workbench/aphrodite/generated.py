@@ -92,6 +92,8 @@ class Piece(msgspec.Struct, omit_defaults=True):
 
     Attributes:
         made: with the first piece of a request.
+        given: with the first piece of a continuation, the texts of its tokens, with which token_ids begin; of them
+            logprobs and traces are empty.
         prompt_logprobs: with the first piece of a request that asked for them.
         timing: with the last piece of a sequence.
         traces: of each new token, every stage in order; the last is what it was drawn from.
@@ -109,10 +111,15 @@ class Piece(msgspec.Struct, omit_defaults=True):
     timing: Times | None = None
     traces: list[list[Stage]] | None = None
     made: Made | None = None
+    given: Sequence[str] = ()
 
 
 class Output(msgspec.Struct):
-    """One of the n sequences, whole."""
+    """One of the n sequences, whole.
+
+    Attributes:
+        given: texts of the tokens of a continuation, with which token_ids begin.
+    """
 
     index: int
     seed: int
@@ -122,9 +129,11 @@ class Output(msgspec.Struct):
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
     traces: list[list[Stage]] | None = None
+    given: list[str] = []
 
     def add(self, piece: Piece) -> None:
         """Fold one piece in."""
+        self.given.extend(piece.given)
         self.text += piece.text
         self.token_ids.extend(piece.token_ids)
         if piece.logprobs is not None:

@@ -10,7 +10,7 @@ from aphrodite.fields import Params, split_fields, with_keywords
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import SamplingParams
-from aphrodite_engine.prompts import Message, Prompt, is_conversation
+from aphrodite_engine.prompts import Continuation, Continuations, Message, Prompt, is_conversation
 
 
 class LocalSession(LLM):
@@ -31,10 +31,13 @@ class LocalSession(LLM):
         progress: bool = False,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> list[GenerationResult]:
         params = with_keywords(sampling_params, fields)
-        return super().generate(prompts, params, progress=progress, priority=priority, cache_salt=cache_salt)
+        return super().generate(
+            prompts, params, progress=progress, priority=priority, cache_salt=cache_salt, continuation=continuation
+        )
 
     def chat(
         self,
@@ -44,11 +47,20 @@ class LocalSession(LLM):
         progress: bool = False,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> list[GenerationResult]:
         sampling, template = split_fields(fields)
         params = with_keywords(sampling_params, sampling)
-        return super().chat(messages, params, progress=progress, priority=priority, cache_salt=cache_salt, **template)
+        return super().chat(
+            messages,
+            params,
+            progress=progress,
+            priority=priority,
+            cache_salt=cache_salt,
+            continuation=continuation,
+            **template,
+        )
 
     def stream(
         self,
@@ -57,11 +69,14 @@ class LocalSession(LLM):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuation | None = None,
         **fields: Any,
     ) -> Iterator[TokenEvent]:
         sampling, template = split_fields(fields) if is_conversation(prompt) else (fields, {})
         params = with_keywords(sampling_params, sampling)
-        return super().stream(prompt, params, priority=priority, cache_salt=cache_salt, **template)
+        return super().stream(
+            prompt, params, priority=priority, cache_salt=cache_salt, continuation=continuation, **template
+        )
 
     async def agenerate(
         self,
@@ -70,10 +85,13 @@ class LocalSession(LLM):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> list[GenerationResult]:
         params = with_keywords(sampling_params, fields)
-        return await super().agenerate(prompts, params, priority=priority, cache_salt=cache_salt)
+        return await super().agenerate(
+            prompts, params, priority=priority, cache_salt=cache_salt, continuation=continuation
+        )
 
     async def achat(
         self,
@@ -82,11 +100,14 @@ class LocalSession(LLM):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> list[GenerationResult]:
         sampling, template = split_fields(fields)
         params = with_keywords(sampling_params, sampling)
-        return await super().achat(messages, params, priority=priority, cache_salt=cache_salt, **template)
+        return await super().achat(
+            messages, params, priority=priority, cache_salt=cache_salt, continuation=continuation, **template
+        )
 
     def astream(
         self,
@@ -95,8 +116,11 @@ class LocalSession(LLM):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuation | None = None,
         **fields: Any,
     ) -> AsyncGenerator[TokenEvent]:
         sampling, template = split_fields(fields) if is_conversation(prompt) else (fields, {})
         params = with_keywords(sampling_params, sampling)
-        return super().astream(prompt, params, priority=priority, cache_salt=cache_salt, **template)
+        return super().astream(
+            prompt, params, priority=priority, cache_salt=cache_salt, continuation=continuation, **template
+        )

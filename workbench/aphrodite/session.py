@@ -19,7 +19,7 @@ from aphrodite_engine.asking.score import Scores
 from aphrodite_engine.errors import AphroditeError, ParameterError
 from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams
-from aphrodite_engine.prompts import Message, Prompt
+from aphrodite_engine.prompts import Continuation, Continuations, Message, Prompt
 
 
 class NoService(AphroditeError):
@@ -39,6 +39,7 @@ class Session(Protocol):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> list[GenerationResult]:
         """Complete one prompt or many; one result a prompt, in their order. An interrupt aborts them."""
@@ -51,6 +52,7 @@ class Session(Protocol):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> list[GenerationResult]:
         """Answer one conversation or many."""
@@ -63,6 +65,7 @@ class Session(Protocol):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuation | None = None,
         **fields: Any,
     ) -> Iterator[TokenEvent]:
         """Events as they come; closing or dropping the iterator aborts."""
@@ -117,6 +120,7 @@ class Session(Protocol):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> Coroutine[Any, Any, list[GenerationResult]]:
         """generate() for coroutines; cancelling aborts."""
@@ -129,6 +133,7 @@ class Session(Protocol):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> Coroutine[Any, Any, list[GenerationResult]]:
         """chat() for coroutines."""
@@ -141,6 +146,7 @@ class Session(Protocol):
         *,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuation | None = None,
         **fields: Any,
     ) -> AsyncGenerator[TokenEvent]:
         """stream() for coroutines."""

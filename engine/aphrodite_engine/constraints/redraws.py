@@ -26,7 +26,7 @@ class Redraws:
         return tuple(self._bans.get(position, ()))
 
     def draws(self, position: int) -> int:
-        """How often a token was drawn there. The next draw takes random numbers that none of them had."""
+        """How often a token was drawn there, behind the tokens that still stand: each draw takes numbers of its own."""
         return self._draws[position]
 
     def drawn(self, position: int) -> None:
@@ -34,8 +34,13 @@ class Redraws:
         self._draws[position] += 1
 
     def take_back(self, position: int, taken: Sequence[int]) -> None:
-        """Ban the first of the taken tokens there. Bans behind it spoke of what followed it."""
+        """Ban the first of the taken tokens there. Bans behind it spoke of what followed it.
+
+        Draws behind it are forgotten too: they depend on the tokens before them alone, so that a sequence goes on from
+        any of its beginnings as it did (Continuation).
+        """
         self._bans = {place: ids for place, ids in self._bans.items() if place <= position}
+        self._draws = Counter({place: count for place, count in self._draws.items() if place <= position})
         self._bans.setdefault(position, []).append(taken[0])
         self.in_a_row += len(taken)
 

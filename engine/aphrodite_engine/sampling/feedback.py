@@ -17,6 +17,8 @@ from aphrodite_engine.sampling.row import SamplerRow
 Rows = Sequence[SamplerRow]
 Memory = tuple[float, ...]
 
+#: The smallest float32 above 0.
+_LEAST_FLOAT = 2.0**-149
 #: adaptive_p: height, steepness and width of the hill, and the least likely token that takes part.
 _PEAK, _STEEPNESS, _WIDTH, _LEAST = 5.0, 10.0, 0.3, 1e-8
 
@@ -44,8 +46,9 @@ def mirostat(p: torch.Tensor, rows: Rows) -> torch.Tensor:
 
 
 def mirostat_learn(row: SamplerRow, p: float) -> Memory:
-    """mu -= eta * (surprise - tau)."""
-    return (_mu(row) - row.params.mirostat_eta * (-math.log2(p) - row.params.mirostat_tau),)
+    """mu -= eta * (surprise - tau). A token that was given and not drawn may have had no chance."""
+    surprise = -math.log2(max(p, _LEAST_FLOAT))
+    return (_mu(row) - row.params.mirostat_eta * (surprise - row.params.mirostat_tau),)
 
 
 def adaptive_p(p: torch.Tensor, rows: Rows) -> torch.Tensor:

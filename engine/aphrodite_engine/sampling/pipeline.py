@@ -81,7 +81,7 @@ def _draw(logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan, rows: list
         tokens = argmax(logits)
     else:
         tokens = gumbel_argmax(logits, *streams(logits.device, rows), purpose_of(PURPOSE_TOKEN, rows))
-    token_ids = tokens.tolist()
+    token_ids = [drawn if row.forced is None else row.forced for drawn, row in zip(tokens.tolist(), rows, strict=True)]
     reported = _report(logits, raw, plan, rows, token_ids)
     learned = _learn(plan, rows, found, token_ids)
     traced = _trace(raw, rows, token_ids)
@@ -92,7 +92,7 @@ def _trace(raw: torch.Tensor | None, rows: list[SamplerRow], token_ids: list[int
     return {
         r: trace(raw[r : r + 1], row, token_ids[r], row.params.trace)
         for r, row in enumerate(rows)
-        if raw is not None and row.params.trace is not None and token_ids[r] != NOTHING
+        if raw is not None and row.params.trace is not None and _is_drawn(row, token_ids[r])
     }
 
 
@@ -107,10 +107,14 @@ def _learn(plan: Plan, rows: list[SamplerRow], found: torch.Tensor | None, token
     }
 
 
+def _is_drawn(row: SamplerRow, token_id: int) -> bool:
+    return row.forced is None and token_id != NOTHING
+
+
 def _report(
     logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan, rows: list[SamplerRow], token_ids: list[int]
 ) -> dict[int, TopLogprobs]:
-    wanted = [r for r, row in enumerate(rows) if row.params.logprobs is not None and token_ids[r] != NOTHING]
+    wanted = [r for r, row in enumerate(rows) if row.params.logprobs is not None and _is_drawn(row, token_ids[r])]
     if not wanted or raw is None:
         return {}
     ids, processed = [token_ids[r] for r in wanted], logits[wanted]

@@ -30,6 +30,7 @@ class SamplerRow:
         grammar: where the sequence is in the grammar it must follow.
         taken_back: ids that were drawn here and led to a banned phrase.
         attempt: how often a token was drawn here before; it too keys the random numbers.
+        forced: a token that is given and not drawn; a sampler that learns from draws learns from it.
     """
 
     params: SamplingParams
@@ -47,3 +48,4 @@ class SamplerRow:
     grammar: GrammarState | None = None
     taken_back: tuple[int, ...] = ()
     attempt: int = 0
+    forced: int | None = None

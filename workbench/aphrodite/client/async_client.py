@@ -24,7 +24,16 @@ from aphrodite_engine.asking.session import AsyncAsks
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams
-from aphrodite_engine.prompts import Message, Prompt, as_conversations, as_prompts, is_conversation
+from aphrodite_engine.prompts import (
+    Continuation,
+    Continuations,
+    Message,
+    Prompt,
+    as_conversations,
+    as_prompts,
+    continuation_for_each,
+    is_conversation,
+)
 
 TIMEOUT = 600.0
 CONNECT_TIMEOUT = 5.0
@@ -82,12 +91,14 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         model: str | None = None,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> list[GenerationResult]:
         """Complete one prompt or many, which run together; one result a prompt, in their order.
 
         Args:
             sampling_params: one for all, or one for each prompt.
+            continuation: output tokens to go on behind, as if they had been drawn; one for all, or one for each prompt.
             **fields: of SamplingParams, as in temperature=0.5.
 
         Raises:
@@ -97,8 +108,8 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         many = as_prompts(prompts)
         params = one_each(with_keywords(sampling_params, fields), len(many))
         return await self._generate(
-            GenerateCall(own, model or self.model, priority, cache_salt, prompt=prompt)
-            for prompt, own in zip(many, params, strict=True)
+            GenerateCall(own, model or self.model, priority, cache_salt, begun, prompt=prompt)
+            for prompt, own, begun in zip(many, params, continuation_for_each(len(many), continuation), strict=True)
         )
 
     async def chat(
@@ -109,6 +120,7 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         model: str | None = None,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuations = None,
         **fields: Any,
     ) -> list[GenerationResult]:
         """Answer one conversation or many; `fields` that are none of SamplingParams go to the chat template."""
@@ -116,8 +128,12 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         sampling, template = split_fields(fields)
         params = one_each(with_keywords(sampling_params, sampling), len(many))
         return await self._generate(
-            GenerateCall(own, model or self.model, priority, cache_salt, messages=conversation, template=template)
-            for conversation, own in zip(many, params, strict=True)
+            GenerateCall(
+                own, model or self.model, priority, cache_salt, begun, messages=conversation, template=template
+            )
+            for conversation, own, begun in zip(
+                many, params, continuation_for_each(len(many), continuation), strict=True
+            )
         )
 
     def stream(
@@ -128,6 +144,7 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         model: str | None = None,
         priority: int = 0,
         cache_salt: str = "",
+        continuation: Continuation | None = None,
         **fields: Any,
     ) -> AsyncGenerator[TokenEvent]:
         """Events of one prompt or conversation as they come; closing the iterator, or cancelling, aborts.
@@ -139,7 +156,7 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         talk = is_conversation(prompt)
         (params,) = one_each(with_keywords(sampling_params, sampling if talk else fields), 1)
         content: dict[str, Any] = {"messages": prompt, "template": template} if talk else {"prompt": prompt}
-        return self._events(GenerateCall(params, model or self.model, priority, cache_salt, **content))
+        return self._events(GenerateCall(params, model or self.model, priority, cache_salt, continuation, **content))
 
     async def _generate(self, calls: Iterable[GenerateCall]) -> list[GenerationResult]:
         places = asyncio.Semaphore(CONCURRENCY)

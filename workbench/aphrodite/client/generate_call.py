@@ -11,7 +11,7 @@ from aphrodite.generated import Made
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.outputs import Origin
 from aphrodite_engine.params import SamplingParams
-from aphrodite_engine.prompts import Message, Prompt
+from aphrodite_engine.prompts import Continuation, Message, Prompt
 
 _DEFAULTS = SamplingParams()
 
@@ -28,6 +28,7 @@ class GenerateCall:
     model: str | None
     priority: int
     cache_salt: str
+    continuation: Continuation | None = None
     prompt: Prompt | None = None
     messages: Sequence[Message] | None = None
     template: Mapping[str, Any] | None = None
@@ -37,6 +38,8 @@ class GenerateCall:
         body = _sampling(self.params) | {
             "model": self.model, "priority": self.priority, "cache_salt": self.cache_salt,
         }  # fmt: skip
+        if self.continuation is not None:
+            body["continuation"] = {"token_ids": list(self.continuation.token_ids), "index": self.continuation.index}
         if self.messages is not None:
             return body | {"messages": self.messages, "template": self.template}
         return body | {"prompt": _listed(self.prompt)}
@@ -45,7 +48,7 @@ class GenerateCall:
         """Of the result; a text is told as it was given, whatever JSON made of it."""
         text = self.prompt if isinstance(self.prompt, str) else made.prompt
         ids = tuple(made.prompt_token_ids)
-        return Origin(made.model, made.build, self.params, text, ids, cache_salt=self.cache_salt)
+        return Origin(made.model, made.build, self.params, text, ids, self.continuation, self.cache_salt)
 
 
 def one_each(params: Params, count: int) -> Sequence[SamplingParams]:

@@ -35,6 +35,7 @@ def token_event(request_id: str, piece: Piece, call: GenerateCall) -> TokenEvent
         prompt_logprobs=None if piece.prompt_logprobs is None else tuple(map(_prompt_position, piece.prompt_logprobs)),
         num_cached_tokens=piece.num_cached_tokens,
         timing=_timing(piece.timing),
+        given=tuple(piece.given),
         origin=call.origin(piece.made) if piece.made else None,
     )
 
@@ -64,6 +65,7 @@ def _output(output: Output) -> CompletionOutput:
         traces=None if output.traces is None else [tuple(map(_stage, stages)) for stages in output.traces],
         finish_reason=output.finish_reason,
         stop_reason=output.stop_reason,
+        given=tuple(output.given),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from aphrodite_engine.build import Build
+from aphrodite_engine.prompts import Continuation
 
 #: A frame holds one message. The largest are prompts of a long context and vectors of 2,048 texts.
 MAX_FRAME_BYTES = 256 * 2**20
@@ -64,6 +65,7 @@ class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
     priority: int = 0
     cache_salt: str = ""
     echo_ids: bool = False
+    continuation: Continuation | None = None
 
 
 class Embed(msgspec.Struct, tag="embed", omit_defaults=True):
@@ -217,6 +219,7 @@ class Token(msgspec.Struct, array_like=True, omit_defaults=True):
         logprobs: of each new token: the drawn one first, then the most likely.
         timing: queue_ms, ttft_ms, total_ms, with the last news of a sequence.
         traces: of each new token, its stages.
+        given: texts of the tokens of a continuation, with its first news.
     """
 
     id: int
@@ -230,6 +233,7 @@ class Token(msgspec.Struct, array_like=True, omit_defaults=True):
     prompt_logprobs: list[list[TokenLogprob] | None] | None = None
     timing: tuple[float, float, float] | None = None
     traces: list[list[Stage]] | None = None
+    given: tuple[str, ...] = ()
 
 
 class Tokens(msgspec.Struct, tag="tokens"):

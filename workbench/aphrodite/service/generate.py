@@ -21,13 +21,28 @@ from aphrodite.service.openai.sampling import SamplingFields, TokenId, checked, 
 from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 from aphrodite.service.template_arguments import template_arguments
 from aphrodite.service.traces import traces_of
-from aphrodite_engine.params import MAX_LOGPROBS
+from aphrodite_engine.params import MAX_LOGPROBS, MAX_N
+from aphrodite_engine.prompts import Continuation
 
 #: As SamplingParams has it; OpenAI's routes stop at 2.
 MAX_TEMPERATURE = 100.0
 
+#: Ids are checked one by one while every other request waits; no context is longer.
+MAX_GIVEN = 2**20
+
 Priority = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 Salt = Annotated[str, Meta(max_length=256)]
+
+
+class Begun(msgspec.Struct, forbid_unknown_fields=True):
+    """Output tokens that are already there; the rest follows them as if they had been drawn.
+
+    Attributes:
+        index: of the sequence they are from, which keys its draws.
+    """
+
+    token_ids: Annotated[list[TokenId], Meta(max_length=MAX_GIVEN)]
+    index: Annotated[int, Meta(ge=0, lt=MAX_N)] = 0
 
 
 class GenerateRequest(SamplingFields, kw_only=True):
@@ -40,6 +55,7 @@ class GenerateRequest(SamplingFields, kw_only=True):
         logprobs: of each drawn token and of this many most likely ones.
         priority: higher numbers wait for lower ones; never better than the key's own.
         cache_salt: cached prefixes are shared only between requests of one key and one salt.
+        continuation: go on behind these output tokens.
     """
 
     model: str | None = None
@@ -51,6 +67,7 @@ class GenerateRequest(SamplingFields, kw_only=True):
     stream: bool = False
     priority: Priority = 0
     cache_salt: Salt = ""
+    continuation: Begun | None = None
 
 
 class RenderRequest(msgspec.Struct, kw_only=True):
@@ -102,6 +119,7 @@ def _message(request: GenerateRequest, call: Call) -> boundary.Generate:
         raise bad_request("messages must be a list of at least one message, got []", "messages", "invalid_conversation")
     if request.template and request.messages is None:
         raise bad_request("template is for messages; this request has a prompt", "template", "invalid_value")
+    begun = request.continuation
     return boundary.Generate(
         id=0,
         params=params_of(request),
@@ -111,6 +129,7 @@ def _message(request: GenerateRequest, call: Call) -> boundary.Generate:
         priority=max(call.user.priority, request.priority),
         cache_salt=f"{call.user.tenant}/{request.cache_salt}" if request.cache_salt else call.user.tenant,
         echo_ids=True,
+        continuation=None if begun is None else Continuation(tuple(begun.token_ids), begun.index),
     )
 
 
@@ -183,6 +202,7 @@ class Job:
             num_cached_tokens=token.cached,
             timing=None if token.timing is None else Times(*token.timing),
             traces=traces_of(token),
+            given=token.given,
         )
 
 

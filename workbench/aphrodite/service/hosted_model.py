@@ -116,6 +116,7 @@ class HostedModel:
             SamplingParams.from_fields(_with_integer_keys(message.params)),
             priority=message.priority,
             cache_salt=message.cache_salt,
+            continuation=message.continuation,
             **message.template,
         )
         unfinished = request.params.n
@@ -163,6 +164,7 @@ class HostedModel:
             else [None if p is None else self._candidates(p) for p in event.prompt_logprobs],
             timing=None if timing is None else (timing.queue_ms, timing.ttft_ms, timing.total_ms),
             traces=None if event.traces is None else [list(map(_stage, position)) for position in event.traces],
+            given=event.given,
         )
 
     def _candidates(self, position: PositionLogprobs) -> list[TokenLogprob]:
