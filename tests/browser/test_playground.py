@@ -32,7 +32,7 @@ def open_page(page: Page, address: str) -> None:
     """From the entrance to the chat; the first time includes the start."""
     page.goto(address)
     expect(page.locator(QUESTION)).to_be_visible(timeout=60_000)
-    expect(page.locator("#model input")).to_have_value("demo")
+    expect(page.locator("#model input")).to_have_value("demo", timeout=20_000)
 
 
 def ask(page: Page, question: str) -> None:
@@ -114,6 +114,35 @@ def test_it_writes_on_from_a_text_in_the_dark(served: Running, dark_page: Page, 
     page.get_by_role("button", name="Take as the text").click()
     expect(page.locator("#completion-prompt textarea")).to_have_value(re.compile("^Once upon a time.+", re.S))
     look(page, "playground-dark")
+    assert console_errors == []
+
+
+def test_a_click_on_a_token_shows_its_stages_and_another_one_writes_on(
+    served: Running, page: Page, console_errors: list[str]
+) -> None:
+    open_page(page, served.url)
+    page.get_by_role("tab", name="Completion").click()
+    page.click("#preset input")
+    page.get_by_role("option", name="Preset: creative").click()
+    expect(page.locator("#field-temperature input[type=number]")).to_have_value("1.2", timeout=20_000)
+    page.fill("#completion-prompt textarea", "Once upon a time")
+    page.press("#completion-prompt textarea", "Shift+Enter")
+    expect(page.locator("#completion-facts")).to_contain_text("seed")
+    tokens = page.locator("#completion-written .aphrodite-text > [title]")
+    before = tokens.all_inner_texts()
+    tokens.nth(3).click()
+    expect(page.locator("#completion-look")).to_contain_text("Token 3")
+    expect(page.locator("#completion-look svg")).to_contain_text("temperature")
+    look(page, "playground-token")
+    other = page.locator("#completion-others label").first
+    text = other.inner_text().split(" · ")[0].replace("␣", " ")
+    other.click()
+    expect(page.locator("#completion-written b[title]")).to_have_text(text)
+    expect(page.locator("#completion-written .aphrodite-kept")).to_have_text("".join(before[:3]))
+    expect(page.locator("#completion-facts")).to_contain_text("seed")
+    look(page, "playground-branch")
+    page.locator("#completion-written .aphrodite-text > [title^=rank]").nth(1).click()
+    expect(page.locator("#completion-look")).to_contain_text("Token 5")
     assert console_errors == []
 
 

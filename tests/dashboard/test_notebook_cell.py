@@ -92,3 +92,10 @@ def test_a_python_cell_gives_the_same_tokens(served: Running, monkeypatch: pytes
     names: dict[str, Any] = {}
     exec(notebook_cell(Asked("demo", LONGER[0], fields)), names)
     assert names["found"].text == asyncio.run(at_the_page()) != ""
+
+
+def test_what_was_written_on_from_a_token_is_python_that_says_so() -> None:
+    source = notebook_cell(Asked("demo", "Once", {"seed": 7}, given=(5, 9)))
+    compile(source, "cell", "exec")
+    assert "from aphrodite_engine.prompts import Continuation" in source
+    assert "continuation=Continuation((5, 9))," in source

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from aphrodite_apps.dashboard.run import PAUSE, Run, Runs
 from aphrodite_apps.dashboard.sampler_fields import values_of
 from aphrodite_apps.dashboard.tabs import chat, completion
 from aphrodite_apps.dashboard.tabs.chat import Turn
+from aphrodite_apps.dashboard.token_look import Look, look
 from tests.service.running import Running, free_port, wait_for
 
 QUESTION = "What is 39 + 48?"
@@ -151,3 +153,23 @@ def test_a_completion_goes_on_from_its_text(served: Running) -> None:
     assert last.text is not None and last.text.startswith("Once <b>upon") and len(last.text) > len("Once <b>upon")
     assert "Once &lt;b&gt;upon" in last.written
     assert "cut at the token limit" in last.facts
+
+
+def test_a_token_of_a_completion_is_looked_at_and_written_on_from(served: Running) -> None:
+    async def work(client: AsyncClient) -> tuple[completion.View, Look, completion.View, Look]:
+        follow = partial(Runs().follow, "x")
+        values = values_of({"max_tokens": 12, "seed": 3, "temperature": 1.3, "min_p": 0.1})
+        whole = [view async for view in completion.write_on(client, follow, "Once upon a time", "demo", values)][-1]
+        assert whole.asked is not None and whole.output is not None
+        found = await look(client, whole.asked, whole.output, 3)
+        given = (*whole.output.token_ids[:3], found.others[0][1])
+        other = [view async for view in completion.write(client, follow, replace(whole.asked, given=given))][-1]
+        assert other.asked is not None and other.output is not None
+        return whole, found, other, await look(client, other.asked, other.output, 2)
+
+    whole, found, other, refused = with_client(served, work)
+    assert found.html.count(">1  temperature<") == found.html.count(">2  min_p<") == 1 and "Token 3" in found.html
+    assert len(found.others) >= 4 and all("%" in text for text, _ in found.others)
+    assert other.output.token_ids[:3] == whole.output.token_ids[:3] and "aphrodite-kept" in other.written
+    assert other.output.token_ids[3] == found.others[0][1] and len(other.output.token_ids) == 12
+    assert "from 4 to 11" in refused.html and refused.others == ()

@@ -40,10 +40,11 @@ def params(fields: Mapping[str, Any]) -> SamplingParams:
 def answer(run: Run) -> str:
     """The text so far; with alternatives to hover over once it is whole."""
     output = run.output
+    kept = len(output.given) - 1 if output.given else None  # the last one was chosen in place of another
     if run.is_over:
-        return sequence(output, SHADE)
+        return sequence(output, SHADE, kept)
     is_long = len(output.token_ids) > _SHADED_LIVE
-    return sequence(replace(output, logprobs=None) if is_long else _bare(output), SHADE)
+    return sequence(replace(output, logprobs=None) if is_long else _bare(output), SHADE, kept)
 
 
 def facts(run: Run) -> str:
@@ -85,4 +86,5 @@ def _bare(output: CompletionOutput) -> CompletionOutput:
     if output.logprobs is None:
         return output
     drawn = zip(output.token_ids, output.logprobs, strict=True)
-    return replace(output, logprobs=[{token_id: position[token_id]} for token_id, position in drawn])
+    bare = [{token_id: position[token_id]} if position else {} for token_id, position in drawn]
+    return replace(output, logprobs=bare)

@@ -21,17 +21,19 @@ class Asked:
 
     Attributes:
         fields: of SamplingParams that differ from neutral, with the seed that was used.
+        given: ids of the output's first tokens, where those were given and not drawn.
     """
 
     model: str
     prompt: str | Sequence[Message]
     fields: Mapping[str, Any] = field(default_factory=dict)
+    given: tuple[int, ...] = ()
 
 
 def notebook_cell(asked: Asked) -> str:
     """The cell's source."""
     found = _parts(asked.prompt)
-    if found is None:
+    if found is None or asked.given:
         return _python(asked)
     system, text, is_chat = found
     is_raw = "{{" in text
@@ -79,8 +81,12 @@ def _python(asked: Asked) -> str:
     call = "generate" if isinstance(asked.prompt, str) else "chat"
     prompt = repr(asked.prompt) if isinstance(asked.prompt, str) else _messages(asked.prompt)
     fields = "".join(f"        {name}={value!r},\n" for name, value in asked.fields.items())
+    names = "import aphrodite\n"
+    if asked.given:
+        names += "from aphrodite_engine.prompts import Continuation\n"
+        fields += f"        continuation=Continuation({asked.given}),\n"
     return (
-        "import aphrodite\n\n"
+        f"{names}\n"
         f"prompt = {prompt}\n"
         "with aphrodite.connect() as session:\n"
         f"    found = session.{call}(\n"

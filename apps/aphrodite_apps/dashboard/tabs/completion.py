@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -16,7 +16,10 @@ from aphrodite_apps.dashboard.notebook_cell import Asked, notebook_cell
 from aphrodite_apps.dashboard.run import Follow, Run
 from aphrodite_apps.dashboard.sampler_fields import fields_of
 from aphrodite_apps.dashboard.shared import Shared
+from aphrodite_apps.dashboard.token_look import look
 from aphrodite_engine.errors import AphroditeError
+from aphrodite_engine.outputs import CompletionOutput
+from aphrodite_engine.prompts import Continuation
 
 _EMPTY = """<div class="empty"><p>The text and what the model writes after it appear here.</p></div>"""
 
@@ -28,15 +31,14 @@ class View:
     Attributes:
         written: the prompt with what was written on.
         text: the same as plain text, to write on from; None until the end.
-        cell: the request as a notebook's cell.
-        seed: that was used.
+        asked, output: the request and what it gave; None until the end.
     """
 
     written: str
     facts: str
     text: str | None = None
-    cell: str | None = None
-    seed: int | None = None
+    asked: Asked | None = None
+    output: CompletionOutput | None = None
     is_running: bool = False
 
 
@@ -50,8 +52,25 @@ async def write_on(
         values: of the sampler's controls.
     """
     try:
-        fields = fields_of(values)
-        run = Run(client.stream(prompt, answer_view.params(fields), model=model or None))
+        asked = Asked(model, prompt, fields_of(values))
+    except AphroditeError as error:
+        yield View(_EMPTY, answer_view.wrong(str(error)))
+        return
+    async for view in write(client, follow, asked):
+        yield view
+
+
+async def write(client: AsyncClient, follow: Follow, asked: Asked) -> AsyncGenerator[View]:
+    """Write on from a prompt, and from what was given behind it."""
+    prompt = asked.prompt
+    assert isinstance(prompt, str)  # this tab has no conversations
+    try:
+        run = Run(
+            client.stream(
+                prompt, answer_view.params(asked.fields), model=asked.model or None,
+                continuation=Continuation(asked.given) if asked.given else None,
+            )
+        )  # fmt: skip
     except AphroditeError as error:
         yield View(_EMPTY, answer_view.wrong(str(error)))
         return
@@ -61,10 +80,9 @@ async def write_on(
     if run.error is not None:
         yield View(_EMPTY, answer_view.facts(run))
         return
-    seed = run.output.seed
-    cell = notebook_cell(Asked(model, prompt, {**fields, "seed": seed}))
+    done = replace(asked, fields={**asked.fields, "seed": run.output.seed})
     shown = written(prompt, answer_view.answer(run))
-    yield View(shown, answer_view.facts(run), prompt + run.output.text, cell, seed)
+    yield View(shown, answer_view.facts(run), prompt + run.output.text, done, run.output)
 
 
 def written(prompt: str, answer: str) -> str:
@@ -74,7 +92,7 @@ def written(prompt: str, answer: str) -> str:
 
 def build(shared: Shared) -> None:
     """Draw the tab and connect its handlers."""
-    whole = gr.State(None)
+    whole, answered = gr.State(None), gr.State(None)
     prompt = gr.Textbox(
         "Once upon a time", label="Text", lines=5, max_lines=16, submit_btn="Write on", elem_id="completion-prompt",
         info="Shift+Enter writes on.",
@@ -85,16 +103,23 @@ def build(shared: Shared) -> None:
     with gr.Row(elem_classes="buttons"):
         go_on = gr.Button("Take as the text", size="sm", interactive=False, elem_id="completion-take")
         copy = copy_button("Copy as notebook cell", cell, "completion-copy")
+    with gr.Row(visible=False, elem_classes="looking") as looking:
+        place = gr.Number(None, label="Token", info="or click one above", precision=0, elem_id="completion-token",
+                          min_width=120, scale=0)  # fmt: skip
+        others = gr.Radio([], label="Write on from there with", elem_id="completion-others")
+    looked = gr.HTML("", elem_id="completion-look", padding=False)
 
     def parts(view: View, is_first: bool) -> dict[Any, Any]:
         found: dict[Any, Any] = {shown: view.written, facts: view.facts}
         if view.is_running:
             return found | ({prompt: gr.update(submit_btn=False, stop_btn="Stop")} if is_first else {})
         found[prompt] = gr.update(submit_btn="Write on", stop_btn=False)
-        if view.cell is None:
+        if view.asked is None or view.output is None:
             return found
-        ready = gr.update(interactive=True)
-        return found | {whole: view.text, cell: view.cell, copy: ready, go_on: ready, seed: shared.used(view.seed)}
+        ready, used = gr.update(interactive=True), shared.used(view.output.seed)
+        found |= {whole: view.text, cell: notebook_cell(view.asked), copy: ready, go_on: ready, seed: used}
+        found |= {answered: (view.asked, view.output), place: None, looked: ""}
+        return found | {looking: gr.update(visible=True), others: gr.update(choices=[], value=None, visible=False)}
 
     async def on_write(text: str, model: str, request: gr.Request, *values: Any) -> AsyncGenerator[dict[Any, Any]]:
         follow, client = shared.follow(request, "completion"), shared.visitors.client(request)
@@ -103,8 +128,31 @@ def build(shared: Shared) -> None:
             yield parts(view, is_first)
             is_first = False
 
+    async def on_look(
+        at: float | None, was: tuple[Asked, CompletionOutput] | None, request: gr.Request
+    ) -> tuple[Any, Any]:
+        if at is None or was is None:
+            return "", gr.update(visible=False)
+        found = await look(shared.visitors.client(request), *was, int(at))
+        return found.html, gr.update(choices=list(found.others), value=None, visible=bool(found.others))
+
+    async def on_other(
+        token_id: int | None, at: float, was: tuple[Asked, CompletionOutput], request: gr.Request
+    ) -> AsyncGenerator[dict[Any, Any]]:
+        if token_id is None:
+            return
+        follow, client = shared.follow(request, "completion"), shared.visitors.client(request)
+        asked, output = was
+        given = (*output.token_ids[: int(at)], token_id)
+        is_first = True
+        async for view in write(client, follow, replace(asked, given=given)):
+            yield parts(view, is_first)
+            is_first = False
+
     seed = shared.panel.seed
-    changed = [shown, facts, prompt, whole, cell, copy, go_on, seed]
+    changed = [shown, facts, prompt, whole, cell, copy, go_on, seed, answered, place, looked, looking, others]
     prompt.submit(on_write, [prompt, shared.model, *shared.panel.controls], changed, **shared.streaming)
     prompt.stop(shared.stopper("completion"), None, None, **shared.quick)
+    place.change(on_look, [place, answered], [looked, others], **shared.quick)
+    others.input(on_other, [others, place, answered], changed, **shared.streaming)
     go_on.click(lambda text: text, whole, prompt, **shared.quick)
