@@ -263,7 +263,7 @@ def test_strict_tools_in_every_form(sdk: openai.OpenAI, model: str) -> None:
 
 @pytest.mark.parametrize("model", ["nothing-known"], indirect=True)
 def test_where_no_way_to_call_is_known_the_model_is_not_asked_to_choose(sdk: openai.OpenAI, model: str) -> None:
-    with pytest.raises(openai.BadRequestError, match="Hermes and Qwen.*tool_choice='required' or a function's name"):
+    with pytest.raises(openai.BadRequestError, match=r"Hermes and Qwen.*tool_choice='required' or a function's name"):
         sdk.chat.completions.create(model=model, messages=QUESTION, tools=TOOLS)
     sdk.chat.completions.create(model=model, messages=QUESTION, tools=TOOLS, tool_choice="none", max_tokens=1)
 

@@ -203,7 +203,7 @@ def _field(name: str, kind: Any, neutral: Any, meaning: str) -> SamplerField:
         return _number(about, plain[0] is int, is_optional)
     if any(get_origin(part) is Mapping for part in plain):
         return SamplerField(**about, control=Control.JSON)
-    if str in plain and name not in COMMA_LISTS:
+    if (str in plain or Sequence[str] in plain) and name not in COMMA_LISTS:
         return SamplerField(**about, control=Control.LINES)
     neutral = None if name in COMMA_LISTS else neutral
     return SamplerField(**about | {"neutral": neutral}, control=Control.LINE)
