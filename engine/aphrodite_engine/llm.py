@@ -7,6 +7,7 @@ import dataclasses
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from aphrodite_engine.hooks import Hooks
 from aphrodite_engine.hub import resolve_model
 from aphrodite_engine.loading import Loaded, load
 from aphrodite_engine.loop import EngineLoop
+from aphrodite_engine.maker import Maker
 from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import ModelConfig
 from aphrodite_engine.models.registry import read_model_config
@@ -72,6 +74,8 @@ class LLM(Asks, Hooks):
         with loading_report(self.model, progress) as report:
             loaded = load(facts, self._plan, self.config, report)
         self._loaded: Loaded | None = loaded
+        # Results outlive an LLM: they must not keep its weights.
+        self._maker = Maker(weakref.ref(self))
         self._device = self.config.torch_device()
         self.build = build_of(weights_digest(folder), self._plan, self.config.determinism)
         self._tokenizer = loaded.tokenizer
@@ -239,8 +243,11 @@ class LLM(Asks, Hooks):
     def _origin(self, request: Request) -> Origin:
         return Origin(
             self.model, self.build, request.params, request.prompt, request.prompt_token_ids,
-            request.continuation, request.cache_salt, request.steering,
+            request.continuation, request.cache_salt, request.steering, self._maker,
         )  # fmt: skip
+
+    def _steered_as(self, result: GenerationResult) -> AbstractContextManager[None]:
+        return self._admission.steering.exactly(result.known_origin.steering)
 
     # ---- for whoever serves many callers at once
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from aphrodite_engine.build import Build
 from aphrodite_engine.errors import OriginError
+from aphrodite_engine.maker import Maker
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.prompts import Continuation
 from aphrodite_engine.steering import Steering
@@ -76,6 +77,7 @@ class Origin:
         model: the name it was asked under.
         params: as they were given; the result has the seed where they have none.
         steering: what was added to the residual stream.
+        maker: who made it.
     """
 
     model: str
@@ -86,6 +88,7 @@ class Origin:
     continuation: Continuation | None = None
     cache_salt: str = ""
     steering: Steering = field(default_factory=Steering)
+    maker: Maker = field(default_factory=Maker, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -181,12 +184,12 @@ class GenerationResult:
     @property
     def params(self) -> SamplingParams:
         """As they were given; `.seed` is what was drawn with where they have none."""
-        return self._known_origin().params
+        return self.known_origin.params
 
     @property
     def fingerprint(self) -> str:
         """Of the model and all else that equal tokens depend on."""
-        return self._known_origin().build.fingerprint
+        return self.known_origin.build.fingerprint
 
     @property
     def token_ids(self) -> list[int]:
@@ -200,10 +203,39 @@ class GenerationResult:
     def finished(self) -> bool:
         return all(output.finish_reason is not None for output in self.outputs)
 
-    def _known_origin(self) -> Origin:
+    @property
+    def known_origin(self) -> Origin:
+        """What it was made from.
+
+        Raises:
+            OriginError: it was put together by hand.
+        """
         if self.origin is None:
             raise OriginError("this result was put together by hand: it does not say what it was made from")
         return self.origin
+
+    def branch(
+        self, at: int, token: int | str | None = None, seed: int | None = None, index: int = 0, **fields: Any
+    ) -> GenerationResult:
+        """Go on from somewhere in it with another token, draw or sampling fields, see `aphrodite.Session.branch`.
+
+        Raises:
+            OriginError: who made it is gone.
+        """
+        maker = self.known_origin.maker.find()
+        if not hasattr(maker, "branch"):
+            raise OriginError(f"{maker!r} is for coroutines: await result.abranch(...)")
+        return maker.branch(self, at, token, seed, index, **fields)
+
+    async def abranch(
+        self, at: int, token: int | str | None = None, seed: int | None = None, index: int = 0, **fields: Any
+    ) -> GenerationResult:
+        """branch() for coroutines."""
+        return await self.known_origin.maker.find().abranch(self, at, token, seed, index, **fields)
+
+    def tell_prompt(self, prompt: str | None) -> None:
+        """What the prompt's ids are the ids of, which whoever made it did not know."""
+        self.prompt, self.origin = prompt, replace(self.known_origin, prompt=prompt)
 
     def add(self, event: TokenEvent) -> None:
         """Fold one event in."""

@@ -128,6 +128,16 @@ class SteeringContext:
         finally:
             _entered.reset(token)
 
+    @contextlib.contextmanager
+    def exactly(self, steering: Steering) -> Iterator[None]:
+        """Requests admitted within are steered so, whatever steers others here."""
+        others = tuple(entry for entry in _entered.get() if entry[0] is not self)
+        token = _entered.set((*others, *((self, steer) for steer in steering.steers)))
+        try:
+            yield
+        finally:
+            _entered.reset(token)
+
     def current(self) -> Steering:
         """What steers a request that is admitted here and now."""
         return Steering(tuple(steer for owner, steer in _entered.get() if owner is self))

@@ -77,6 +77,18 @@ class Session(Protocol):
         """Vectors (len(texts), hidden) float32."""
         ...
 
+    def branch(
+        self,
+        result: GenerationResult,
+        at: int,
+        token: int | str | None = None,
+        seed: int | None = None,
+        index: int = 0,
+        **fields: Any,
+    ) -> GenerationResult:
+        """Go on from somewhere in a result: with another token there, another draw, or other sampling fields."""
+        ...
+
     def next_token(
         self, prompt: Prompt | Sequence[Message], params: SamplingParams | None = None, top: int = 20
     ) -> NextToken:
@@ -150,6 +162,18 @@ class Session(Protocol):
         **fields: Any,
     ) -> AsyncGenerator[TokenEvent]:
         """stream() for coroutines."""
+        ...
+
+    def abranch(
+        self,
+        result: GenerationResult,
+        at: int,
+        token: int | str | None = None,
+        seed: int | None = None,
+        index: int = 0,
+        **fields: Any,
+    ) -> Coroutine[Any, Any, GenerationResult]:
+        """branch() for coroutines."""
         ...
 
     def aembed(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, overload
 
 import numpy as np
 
+from aphrodite_engine.asking.branch import branch
 from aphrodite_engine.asking.next_token import NextToken, next_token
 from aphrodite_engine.asking.perplexity import Perplexity, perplexity
 from aphrodite_engine.asking.question import Call, Question, T, aanswer, answer
 from aphrodite_engine.asking.score import Scores, score
 from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.outputs import GenerationResult
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.prompts import Message, Prompt, as_prompts
 
@@ -88,6 +91,36 @@ class Asks:
         """
         return self._answer(perplexity(text, window, stride))
 
+    def branch(
+        self,
+        result: GenerationResult,
+        at: int,
+        token: int | str | None = None,
+        seed: int | None = None,
+        index: int = 0,
+        **fields: Any,
+    ) -> GenerationResult:
+        """Go on from somewhere in a result: with another token there, another draw, or other sampling fields.
+
+        With nothing changed the rest is the result's own, bit for bit. The tokens before `at` are found in the cache;
+        the new result begins with them (`outputs[0].given`).
+
+        Args:
+            result: of this model, whoever has made it.
+            at: how many tokens of the output stay: 0 keeps none, its length all.
+            token: comes next, by its id or its text.
+            seed: of the draws from there on; None is the result's.
+            index: which of the result's outputs.
+            **fields: of SamplingParams that shall be others than the result's.
+
+        Raises:
+            ParameterError: a position that the output does not have, a text that is not exactly one token, a field out
+                of range.
+            OriginError: the result does not say what it was made from.
+        """
+        with self._steered_as(result):
+            return self._answer(branch(result, at, token, seed, index, fields))
+
     async def anext_token(self, prompt: Asked, params: SamplingParams | None = None, top: int = 20) -> NextToken:
         """next_token() that leaves the event loop free."""
         return await self._aanswer(next_token(prompt, params, top))
@@ -115,6 +148,22 @@ class Asks:
         """perplexity() that leaves the event loop free."""
         return await self._aanswer(perplexity(text, window, stride))
 
+    async def abranch(
+        self,
+        result: GenerationResult,
+        at: int,
+        token: int | str | None = None,
+        seed: int | None = None,
+        index: int = 0,
+        **fields: Any,
+    ) -> GenerationResult:
+        """branch() that leaves the event loop free."""
+        with self._steered_as(result):
+            return await self._aanswer(branch(result, at, token, seed, index, fields))
+
+    def _steered_as(self, result: GenerationResult) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def _answer(self, question: Question[T]) -> T:
         return answer(question, self._call)
 
@@ -128,7 +177,7 @@ class Asks:
 
     async def _acall(self, call: Call) -> Any:
         if call.name == "generate":
-            return await self.agenerate(*call.arguments)  # type: ignore[attr-defined]
+            return await self.agenerate(*call.arguments, **call.options)  # type: ignore[attr-defined]
         return await asyncio.to_thread(self._call, call)
 
 
@@ -175,6 +224,21 @@ class AsyncAsks:
     ) -> Perplexity:
         """How surprised the model is by a text that may be longer than its context."""
         return await self._answer(perplexity(text, window, stride), model)
+
+    async def abranch(
+        self,
+        result: GenerationResult,
+        at: int,
+        token: int | str | None = None,
+        seed: int | None = None,
+        index: int = 0,
+        *,
+        model: str | None = None,
+        **fields: Any,
+    ) -> GenerationResult:
+        """Go on from somewhere in a result: with another token there, another draw, or other sampling fields."""
+        asked = branch(result, at, token, seed, index, fields)
+        return await self._answer(asked, model or result.known_origin.model)
 
     async def _answer(self, question: Question[T], model: str | None) -> T:
         async def call(asked: Call) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import weakref
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from aphrodite.fields import Params, split_fields, with_keywords
 from aphrodite.generated import Generated, Piece, Rendered
 from aphrodite_engine.asking.session import AsyncAsks
 from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.maker import Maker
 from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.prompts import (
@@ -74,6 +76,15 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         policy = retries if isinstance(retries, Retries) else Retries(retries)
         super().__init__(Transport(url, api_key, certificate, timeout, connect_timeout, policy), model)
 
+        self._owner: weakref.ref[Any] | None = None
+
+    def belongs_to(self, owner: Any) -> None:
+        """Who shall be asked for more of the results made here: a client that waits, in front of this one."""
+        self._owner = weakref.ref(owner)
+
+    def _maker(self) -> Maker:
+        return Maker((self._owner and self._owner()) or self)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
@@ -108,7 +119,7 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         many = as_prompts(prompts)
         params = one_each(with_keywords(sampling_params, fields), len(many))
         return await self._generate(
-            GenerateCall(own, model or self.model, priority, cache_salt, begun, prompt=prompt)
+            GenerateCall(own, model or self.model, priority, cache_salt, begun, self._maker(), prompt=prompt)
             for prompt, own, begun in zip(many, params, continuation_for_each(len(many), continuation), strict=True)
         )
 
@@ -129,7 +140,14 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         params = one_each(with_keywords(sampling_params, sampling), len(many))
         return await self._generate(
             GenerateCall(
-                own, model or self.model, priority, cache_salt, begun, messages=conversation, template=template
+                own,
+                model or self.model,
+                priority,
+                cache_salt,
+                begun,
+                self._maker(),
+                messages=conversation,
+                template=template,
             )
             for conversation, own, begun in zip(
                 many, params, continuation_for_each(len(many), continuation), strict=True
@@ -156,7 +174,9 @@ class AsyncClient(OpenAICalls, WorkbenchCalls, AsyncAsks, InProcess):
         talk = is_conversation(prompt)
         (params,) = one_each(with_keywords(sampling_params, sampling if talk else fields), 1)
         content: dict[str, Any] = {"messages": prompt, "template": template} if talk else {"prompt": prompt}
-        return self._events(GenerateCall(params, model or self.model, priority, cache_salt, continuation, **content))
+        return self._events(
+            GenerateCall(params, model or self.model, priority, cache_salt, continuation, self._maker(), **content)
+        )
 
     async def _generate(self, calls: Iterable[GenerateCall]) -> list[GenerationResult]:
         places = asyncio.Semaphore(CONCURRENCY)

@@ -74,6 +74,7 @@ class Client(InProcess):
             url, api_key=api_key, certificate=certificate, model=model, timeout=timeout,
             connect_timeout=connect_timeout, retries=retries,
         )  # fmt: skip
+        self._remote.belongs_to(self)
         self._thread = LoopThread(self._remote.close)
 
     def __repr__(self) -> str:
@@ -95,6 +96,7 @@ class Client(InProcess):
     score = _blocking(AsyncClient.score)
     next_token = _blocking(AsyncClient.next_token)
     perplexity = _blocking(AsyncClient.perplexity)
+    branch = _blocking(AsyncClient.abranch)
     context = _blocking(AsyncClient.context)
     tokenize = _blocking(AsyncClient.tokenize)
     tokens = _blocking(AsyncClient.tokens)
@@ -107,6 +109,7 @@ class Client(InProcess):
     aembed = _asynchronous(AsyncClient.embed)
     ascore = _asynchronous(AsyncClient.score)
     anext_token = _asynchronous(AsyncClient.next_token)
+    abranch = _asynchronous(AsyncClient.abranch)
     aperplexity = _asynchronous(AsyncClient.perplexity)
 
     models = _blocking(AsyncClient.models)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aphrodite.fields import Params
 from aphrodite.generated import Made
 from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.maker import Maker
 from aphrodite_engine.outputs import Origin
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.prompts import Continuation, Message, Prompt
@@ -29,6 +30,7 @@ class GenerateCall:
     priority: int
     cache_salt: str
     continuation: Continuation | None = None
+    maker: Maker = field(default_factory=Maker)
     prompt: Prompt | None = None
     messages: Sequence[Message] | None = None
     template: Mapping[str, Any] | None = None
@@ -48,7 +50,9 @@ class GenerateCall:
         """Of the result; a text is told as it was given, whatever JSON made of it."""
         text = self.prompt if isinstance(self.prompt, str) else made.prompt
         ids = tuple(made.prompt_token_ids)
-        return Origin(made.model, made.build, self.params, text, ids, self.continuation, self.cache_salt)
+        return Origin(
+            made.model, made.build, self.params, text, ids, self.continuation, self.cache_salt, maker=self.maker
+        )
 
 
 def one_each(params: Params, count: int) -> Sequence[SamplingParams]:
