@@ -199,3 +199,12 @@ def test_on_a_gpu_a_seed_gives_the_same_bytes_twice(aphrodite: CommandLine) -> N
     texts = {aphrodite("generate", PROMPT, *STORY, "--device", "cuda").out for _ in range(2)}
     assert len(texts) == 1
     assert texts != {""}
+
+
+def test_json_holds_the_stages_that_were_asked_for(aphrodite: CommandLine) -> None:
+    flags = ("--preset", "creative", "--trace", "2", "--max-tokens", "3", "--json")
+    found = json.loads(aphrodite("generate", "Once", *flags).out)
+    assert [[stage["name"] for stage in stages] for stages in found["traces"]] == [
+        ["model", "min_p", "temperature"]
+    ] * 3
+    assert all(1 <= len(stage["top"]) <= 2 for stages in found["traces"] for stage in stages)

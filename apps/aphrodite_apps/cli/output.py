@@ -90,7 +90,7 @@ def record(result: aphrodite.GenerationResult) -> dict[str, Any]:
 
 
 def _sequence(each: aphrodite.CompletionOutput) -> dict[str, Any]:
-    return {
+    fields = {
         "text": each.text,
         "token_ids": list(each.token_ids),
         "finish_reason": each.finish_reason,
@@ -98,6 +98,9 @@ def _sequence(each: aphrodite.CompletionOutput) -> dict[str, Any]:
         "seed": each.seed,
         "logprobs": None if each.logprobs is None else _logprobs(each.logprobs),
     }
+    if each.traces is not None:
+        fields["traces"] = [[dataclasses.asdict(stage) for stage in stages] for stages in each.traces]
+    return fields
 
 
 def _logprobs(positions: Sequence[Any]) -> list[Any]:
