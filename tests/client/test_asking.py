@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aphrodite.client import Client, NotFoundError
+from aphrodite.lab import Comparison, Tree, compare
 from aphrodite.local import LocalSession
 from aphrodite.session import Session
 from aphrodite_engine.errors import ParameterError
@@ -69,3 +70,13 @@ def test_a_client_names_the_model_and_is_told_where_there_is_none(client: Client
         client.context(model="no-such")
     with pytest.raises(NotFoundError, match="no-such"):
         client.perplexity(START, model="no-such")
+
+
+def test_trees_and_comparisons_are_the_same(here: LocalSession, client: Client) -> None:
+    def made(session: Session) -> tuple[list[list[int]], Comparison]:
+        tree = Tree(session.generate(START, PARAMS.with_fields(seed=3, max_tokens=16))[0])
+        tree.branch(5, seed=4)
+        tree.expand(7, k=2, of=1)
+        return [node.token_ids for node in tree], compare(tree[0].result, tree[1].result)
+
+    assert made(client) == made(here)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import aphrodite
@@ -92,20 +94,34 @@ def test_each_held_something_of_the_others_token_up_to_the_divergence(
 def test_what_was_processed_is_not_taken_for_the_models_own(demo: LocalSession) -> None:
     fields: dict[str, Any] = {"logprobs": 20, "logprobs_mode": "processed", "temperature": 3.0}
     a, b = told(demo, 5, **fields), told(demo, 8, **fields)
-    alone, asked = compare(a, b), compare(a, b, session=demo)
-    at = asked.first_divergence
-    (row,) = [row for row in asked.rows if row.position_a == at]
-    before = [*a.prompt_token_ids, *a.token_ids[: at or 0]]
-    assert row.probability_a_of_b == pytest.approx(probability(demo, before, b.token_ids[at or 0]), rel=1e-5)
-    assert [row.probability_a_of_b for row in alone.rows if row.position_a == at] == [None]
+    found = compare(a, b)
+    at = found.first_divergence or 0
+    (row,) = [row for row in found.rows if row.position_a == at]
+    before = [*a.prompt_token_ids, *a.token_ids[:at]]
+    assert row.probability_a_of_b == pytest.approx(probability(demo, before, b.token_ids[at]), rel=1e-5)
 
 
-def test_without_a_session_what_was_not_reported_stays_unknown(demo: LocalSession) -> None:
+def test_who_made_a_result_is_asked_where_no_session_is_named(demo: LocalSession) -> None:
     a, b = told(demo, 5, logprobs=None), told(demo, 8, logprobs=None)
+    assert compare(a, b) == compare(a, b, session=demo)
+    assert compare(a, b).rows[0].token_a == " there"
+
+
+def test_where_nobody_can_be_asked_what_was_not_reported_stays_unknown(demo: LocalSession) -> None:
+    a, b = (replace(told(demo, seed, logprobs=None), origin=None) for seed in (5, 8))
     found = compare(a, b)
     assert all(row.probability_a is None and row.probability_a_of_b is None for row in found.rows)
     assert found.rows[0].token_a == f"#{a.token_ids[0]}"
-    assert compare(a, b, session=demo).rows[0].token_a == " there"
+
+
+def test_of_a_steered_result_nobody_is_asked(demo: LocalSession) -> None:
+    """A session would tell of the model as it is, and the tokens were drawn from another."""
+    with demo.steer(2, np.full(demo.facts.hidden_size, 0.05, np.float32), 1.0):
+        a, b = told(demo, 5, logprobs=0), told(demo, 8, logprobs=0)
+    found = compare(a, b, session=demo)
+    (row,) = [row for row in found.rows if row.position_a == found.first_divergence]
+    assert row.probability_a == a.tokens[row.position_a or 0].raw_probability
+    assert row.probability_a_of_b is None
 
 
 def test_behind_different_prompts_no_context_is_equal(demo: LocalSession) -> None:

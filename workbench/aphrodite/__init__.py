@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
         UnexpectedAnswer,
     )
     from aphrodite.lab.comparison import Comparison, compare
+    from aphrodite.lab.tree import Tree
     from aphrodite.session import NoService, Session, connect
     from aphrodite_engine.errors import (
         AphroditeError,
@@ -84,6 +85,7 @@ __all__ = [
     "StreamInterrupted",
     "Timing",
     "TokenEvent",
+    "Tree",
     "UnexpectedAnswer",
     "UnsupportedModelError",
     "__version__",
@@ -123,6 +125,7 @@ _HOME = {
     **_OUTPUTS,
     **_CLIENT,
     **dict.fromkeys(("Comparison", "compare"), "aphrodite.lab.comparison"),
+    "Tree": "aphrodite.lab.tree",
     **dict.fromkeys(("NoService", "Session", "connect"), "aphrodite.session"),
 }
 

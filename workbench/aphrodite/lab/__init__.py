@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aphrodite.lab.comparison import Comparison, compare
     from aphrodite.lab.figures import figure
+    from aphrodite.lab.tree import Node, Tree
 
-__all__ = ["Comparison", "compare", "figure"]
+__all__ = ["Comparison", "Node", "Tree", "compare", "figure"]
 
 _HOME = {
     "Comparison": "aphrodite.lab.comparison",
+    "Node": "aphrodite.lab.tree",
+    "Tree": "aphrodite.lab.tree",
     "compare": "aphrodite.lab.comparison",
     "figure": "aphrodite.lab.figures",
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aphrodite.display.generation import Generation
 from aphrodite.lab import comparison_html
-from aphrodite.lab.told import Session, Told
+from aphrodite.lab.told import Session, Told, whom_to_ask
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.outputs import GenerationResult
 from aphrodite_engine.visible import visible
@@ -117,7 +117,8 @@ def compare(
 
     Args:
         index: of the sequence of each; two numbers where they differ, as in compare(result, result, index=(0, 1)).
-        session: asked for probabilities and texts that the results do not hold.
+        session: asked for probabilities and texts that the results do not hold; None asks those that made them. Where
+            nobody can be asked, these stay unknown.
 
     Raises:
         ParameterError: an index that a result does not have.
@@ -138,7 +139,7 @@ def _told(name: str, given: GenerationResult | Generation, index: int, session: 
         raise ParameterError(name, given, "a generation")
     if index not in range(len(result.outputs)):
         raise ParameterError("index", index, f"0 to {len(result.outputs) - 1}, the sequences of {name}")
-    return Told(result, index, session)
+    return Told(result, index, whom_to_ask(result, session))
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:

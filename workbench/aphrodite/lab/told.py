@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
+from aphrodite.client import Client
 from aphrodite_engine.asking.next_token import NextToken
 from aphrodite_engine.asking.score import Score, Scores
-from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.errors import OriginError, ParameterError
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.prompts import Prompt
@@ -24,6 +25,20 @@ class Session(Protocol):
     def next_token(self, prompt: Prompt, params: SamplingParams | None = None, top: int = 20) -> NextToken: ...
 
 
+def whom_to_ask(result: GenerationResult, session: Session | None) -> Session | None:
+    """The session, or who made the result. None where nobody is left, where only coroutines can ask, and for a result
+    that was steered: a session would tell of the model as it is."""
+    if result.origin is not None and result.origin.steering.pushes:
+        return None
+    if session is not None or result.origin is None:
+        return session
+    try:
+        maker = result.origin.maker.find()
+    except OriginError:
+        return None
+    return maker if hasattr(maker, "branch") else None
+
+
 @dataclass
 class Told:
     """One sequence of a result.
@@ -34,7 +49,7 @@ class Told:
 
     result: GenerationResult
     index: int
-    session: Session | None = None
+    session: Session | None
 
     @property
     def output(self) -> CompletionOutput:
@@ -67,20 +82,19 @@ class Told:
         reported = self._reported(position).get(token_id)
         if reported is not None or self.session is None:
             return reported
-        return math.exp(self.session.score(self._before(position), continuations=[[token_id]])[0].total)
+        return math.exp(self._score(self._before(position), [token_id]).total)
 
-    def alternatives(self, position: int, count: int) -> list[int]:
-        """The tokens that were most likely at a position, without the one that stands there.
+    def alternatives(self, position: int, count: int, besides: Collection[int]) -> list[int]:
+        """The `count` tokens that were most likely at a position, the likeliest first, without those `besides`.
 
         Raises:
             ParameterError: the result does not report so many, and there is no session to ask.
         """
-        reported = self._reported(position)
-        if len(reported) <= count and self.session is not None:
-            found = self.session.next_token(self._before(position), top=count + 1).raw
-            reported = {candidate.token_id: candidate.probability for candidate in found}
-        likely = sorted(reported, key=lambda token_id: reported[token_id], reverse=True)
-        others = [token_id for token_id in likely if token_id != self.token_ids[position]]
+        others = _likeliest(self._reported(position), besides)
+        if len(others) < count and self.session is not None:
+            top = count + len(besides)
+            found = self.session.next_token(self._before(position), top=top, **self._named).raw
+            others = _likeliest({candidate.token_id: candidate.probability for candidate in found}, besides)
         if len(others) < count:
             raise ParameterError("k", count, f"at most {len(others)}, which the result reports, or a session to ask")
         return others[:count]
@@ -93,7 +107,17 @@ class Told:
         """The sequence read again."""
         if self.session is None or not self.token_ids:
             return None
-        return self.session.score(self.result.prompt_token_ids, continuations=[self.token_ids])[0]
+        return self._score(self.result.prompt_token_ids, self.token_ids)
+
+    def _score(self, before: Sequence[int], token_ids: Sequence[int]) -> Score:
+        assert self.session is not None
+        return self.session.score(before, continuations=[token_ids], **self._named)[0]
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        """A service may have several models; the result says which was asked."""
+        origin = self.result.origin
+        return {"model": origin.model} if origin is not None and isinstance(self.session, Client) else {}
 
     def _reported(self, position: int) -> dict[int, float]:
         """By the request's own logprobs, where they are the model's, or by its trace."""
@@ -107,4 +131,9 @@ class Told:
     @property
     def _reports_the_model(self) -> bool:
         origin = self.result.origin
-        return origin is None or origin.params.logprobs_mode == "raw"
+        return origin is not None and origin.params.logprobs_mode == "raw"
+
+
+def _likeliest(shares: Mapping[int, float], besides: Collection[int]) -> list[int]:
+    likely = sorted(shares, key=lambda token_id: shares[token_id], reverse=True)
+    return [token_id for token_id in likely if token_id not in besides]
