@@ -180,7 +180,7 @@ class Tree(Sequence[Node]):
 
 def _lead(node: Node) -> str:
     """What makes it another, and how likely its tokens were."""
-    origin = "root" if node.at is None else f"{node.at} {visible(node.token or '')}"
+    origin = "root" if node.at is None else f"at {node.at} {visible(node.token or '')}"
     seed = "" if node.seed is None else f", seed {node.seed}"
     mean = "" if node.mean_logprob is None else f", {node.mean_logprob:.2f} nats a token"
     return f"[{node.number}] {origin}{seed}{mean}"
