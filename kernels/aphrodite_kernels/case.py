@@ -1,4 +1,7 @@
-"""A case: one size of one op, written once beside the op and read by tests, benchmarks and the tuner."""
+"""A case: one size of one op, written once beside the op and read by tests, benchmarks and the tuner.
+
+An op's CASES are small and odd, for tests; its LARGE ones are what a model asks for, for benchmarks and the tuner.
+"""
 
 from __future__ import annotations
 

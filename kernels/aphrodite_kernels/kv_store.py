@@ -154,3 +154,4 @@ def _case(tokens: int, heads: int, dim: int) -> Case:
 
 
 CASES = tuple(_case(*sizes) for sizes in ((1, 1, 8), (5, 2, 16), (17, 3, 80), (64, 8, 128)))
+LARGE = tuple(_case(tokens, 8, 128) for tokens in (1, 64, 4096))

@@ -278,3 +278,9 @@ CASES = (
     _case(13, 127, 61, quantized=True),
     _case(61, 300, 257, with_bias=True, quantized=True),
 )
+LARGE = (
+    *(_case(m, n, k) for n, k in ((4096, 1024), (1024, 3072), (6144, 4096)) for m in (1, 16, 64, 1024)),
+    *(_case(m, 6144, 4096, quantized=True) for m in (1, 64)),
+    _case(1, 151936, 1024),
+    _case(64, 151936, 1024),
+)

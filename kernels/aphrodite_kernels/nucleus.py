@@ -121,3 +121,4 @@ CASES = tuple(
     _case(rows, vocab, spread)
     for rows, vocab, spread in ((1, 1, 1), (3, 2, 1), (5, 61, 4), (2, 64, 0), (7, 4099, 0.1), (4, 32000, 3))
 )
+LARGE = (_case(1, 151936, 3), _case(32, 151936, 3), _case(32, 151936, 0.1))

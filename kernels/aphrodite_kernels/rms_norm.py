@@ -117,3 +117,4 @@ CASES = tuple(
     for with_residual in (False, True)
     for rows, width in ((1, 1024), (1, 8), (5, 61), (96, 128), (33, 1024), (3, 2500))
 )
+LARGE = tuple(_case(rows, width, True) for rows, width in ((1, 1024), (64, 1024), (64, 4096), (4096, 4096)))

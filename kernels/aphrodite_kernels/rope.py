@@ -157,3 +157,4 @@ CASES = (
     _case(33, 4, 4, 64, 64, with_norm=True),
     _case(3, 2, 1, 8, 8, with_norm=True),
 )
+LARGE = tuple(_case(tokens, 16, 8, 128, 128, with_norm=True) for tokens in (1, 64, 4096))

@@ -171,4 +171,19 @@ def _case(rows: int, vocab: int) -> Case:
     return Case(f"R{rows}_V{vocab}", make, philox_uniform, truth, 4 * rows * vocab, 30 * rows * vocab, 0.0)
 
 
+def _draw_case(rows: int, vocab: int) -> Case:
+    def make(device: torch.device, dtype: torch.dtype, generator: torch.Generator) -> dict[str, object]:
+        place = torch.arange(rows, device=device)
+        logits = (3 * torch.randn(rows, vocab, generator=generator)).to(device)
+        return {"logits": logits, "seeds": place + 2**40, "sequence": place, "position": place * 7, "purpose": 0}
+
+    def truth(logits: torch.Tensor, **streams: torch.Tensor) -> torch.Tensor:
+        cpu = {name: x.cpu() if isinstance(x, torch.Tensor) else x for name, x in streams.items()}
+        noise = -(-philox_uniform_reference(n=vocab, **cpu).double().log()).log()  # type: ignore[arg-type]
+        return (logits.double().cpu() + noise).argmax(1)
+
+    return Case(f"draw_R{rows}_V{vocab}", make, gumbel_argmax, truth, 4 * rows * vocab, 60 * rows * vocab, 0.0)
+
+
 CASES = tuple(_case(rows, vocab) for rows, vocab in ((1, 1), (3, 61), (2, 64), (5, 1003)))
+LARGE = (_case(32, 151936), _draw_case(1, 151936), _draw_case(32, 151936))

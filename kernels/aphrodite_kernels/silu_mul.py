@@ -67,3 +67,4 @@ def _case(rows: int, width: int) -> Case:
 
 
 CASES = tuple(_case(rows, width) for rows, width in ((1, 1), (1, 3072), (7, 61), (13, 3072), (64, 1024)))
+LARGE = tuple(_case(rows, width) for rows, width in ((1, 3072), (64, 3072), (64, 14336), (4096, 3072)))

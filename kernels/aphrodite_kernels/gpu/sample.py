@@ -68,7 +68,7 @@ def _best_of_piece(
         u = _uniforms(seeds, sequence, position, purpose, row, piece * GROUPS, GROUPS)
         value = value - log_f32(-log_f32(u))
     value = tl.where(value == value, value, -float("inf"))  # NaN is never drawn
-    top, index = tl.max(value, 0, return_indices=True)
+    top, index = tl.max(value, 0, return_indices=True)  # type: ignore[misc]
     tl.store(best + row * pieces + piece, top)
     tl.store(where + row * pieces + piece, piece * 4 * GROUPS + index)
 
@@ -91,6 +91,6 @@ def _uniforms(seeds, sequence, position, purpose, row, first_group, GROUPS: tl.c
     counter = (first_group + tl.arange(0, GROUPS)).to(tl.uint32)
     place, number = (zeros + tl.load(position + row)).to(tl.uint32), (zeros + tl.load(sequence + row)).to(tl.uint32)
     use = (zeros + purpose).to(tl.uint32)
-    a, b, c, d = tl.philox(tl.load(seeds + row), counter, place, number, use)  # type: ignore[misc]
+    a, b, c, d = tl.philox(tl.load(seeds + row), counter, place, number, use)
     words = tl.join(tl.join(a, c), tl.join(b, d)).reshape(4 * GROUPS)  # a, b, c, d of each counter
     return ((words >> 9) * 2 + 1).to(tl.float32) * 5.9604644775390625e-08  # 2^-24

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -18,12 +22,39 @@ Settings = dict[str, int]
 Table = dict[str, dict[str, Settings]]
 
 
+@dataclass
+class Trial:
+    """Settings that one op is to use for now, and the sizes it asked for meanwhile."""
+
+    op: str
+    settings: Settings
+    asked: list[str] = field(default_factory=list)
+
+
+_TRIAL: ContextVar[Trial | None] = ContextVar("trial", default=None)
+
+
+@contextmanager
+def trying(op: str, settings: Settings) -> Iterator[Trial]:
+    """While entered, `op` is launched with these settings."""
+    trial = Trial(op, settings)
+    token = _TRIAL.set(trial)
+    try:
+        yield trial
+    finally:
+        _TRIAL.reset(token)
+
+
 def tuned(op: str, sizes: str, **default: int) -> Settings:
     """The settings of an op at sizes such as "N1024_K3072": the device's, else `default`.
 
     Raises:
         ValueError: the device's file names settings that this op does not have.
     """
+    trial = _TRIAL.get()
+    if trial is not None and trial.op == op:
+        trial.asked.append(sizes)
+        return trial.settings
     found = device_table().get(op, {}).get(sizes, default)
     if found is not default and found.keys() != default.keys():
         raise ValueError(f"tuned/{device_name()}.json: {op} {sizes} has {sorted(found)}, not {sorted(default)}")
