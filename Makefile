@@ -31,8 +31,8 @@ check: $(ENVIRONMENT) ## style, types and the quick tests, in under two minutes
 bench: $(ENVIRONMENT) ## the benchmarks of experiments/throughput
 	@$(BIN)/python experiments/throughput/run.py
 
-gpu: $(ENVIRONMENT) ## the tests that need a CUDA device
-	@$(BIN)/python -m pytest -m gpu
+gpu: $(ENVIRONMENT) ## on a CUDA device: the tests that need one, then the benchmarks, in nine minutes
+	@$(BIN)/python experiments/gpu/run.py
 
 notebooks: $(ENVIRONMENT) ## run every notebook again and keep what it shows
 	@$(BIN)/python -m tests.notebooks.execute

@@ -18,7 +18,7 @@ import torch
 from aphrodite_kernels.attention import attention
 from aphrodite_kernels.kv_store import allocate_kv
 from aphrodite_kernels.matmul import matmul, pack
-from aphrodite_kernels.native import library
+from aphrodite_kernels.native import compiled
 from aphrodite_kernels.rms_norm import rms_norm
 from aphrodite_kernels.sample import argmax, gumbel_argmax
 from aphrodite_kernels.silu_mul import silu_mul
@@ -152,7 +152,7 @@ def choices() -> list[Row]:
 
 def main() -> None:
     torch.manual_seed(0)
-    library()
+    compiled()
     rows = [*matmuls(), *attentions(), *row_ops(), *choices()]
     about = {"torch": torch.__version__, "threads": physical_cores(), "machine": platform.machine()}
     flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")

@@ -108,7 +108,7 @@ def test_rope_of_a_token_is_the_same_alone(with_norm: bool, backend: str, genera
 
 
 def test_zero_tokens_are_fine(backend: str) -> None:
-    caches = allocate_kv(1, 16, 1, 8, torch.float32)
+    caches = allocate_kv(1, 16, 1, 8, torch.float32, torch.get_default_device())
     empty, none = torch.empty(0, 1, 8), torch.empty(0, dtype=torch.int64)
     assert silu_mul(torch.empty(0, 8)).shape == (0, 4)
     assert rms_norm(torch.empty(0, 8), torch.ones(8), 1e-6).shape == (0, 8)
