@@ -153,6 +153,32 @@ def test_rows_at_their_ends_get_in_company_what_they_get_alone(many: list[dict[s
     assert sample(logits.clone(), rows) == alone
 
 
+# ---- ties
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"top_k": 3}, range(8)),  # what ties with the last stays
+        ({"top_p": 0.5}, range(4)),  # half of the mass, the lower ids
+        ({"typical_p": 0.5}, range(4)),
+        ({"min_p": 1.0}, range(8)),
+        ({"top_a": 1e6}, range(8)),
+        ({"top_n_sigma": TINY}, range(8)),
+        ({"tfs": TINY}, range(8)),
+        ({"eta_cutoff": 1e4}, range(8)),
+        ({"epsilon_cutoff": 1e4}, range(8)),
+        ({"xtc_probability": 1.0, "xtc_threshold": 0.0}, [7]),  # all but the last of the least likely
+        ({"temperature": 0.0}, [0]),
+    ],
+)
+def test_of_equal_tokens_a_step_keeps_what_its_rule_says(fields: dict[str, Any], kept: Any) -> None:
+    params = SamplingParams.from_fields(fields | {"logprobs": 8, "logprobs_mode": "processed", "seed": 1})
+    (drawn,) = sample(torch.zeros(1, 8), [make_row(params, vocab=8)])
+    assert drawn.logprobs is not None
+    assert [token for token, _ in drawn.logprobs.top] == list(kept)
+
+
 # ---- off
 
 
