@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from aphrodite.display.forks import Fork
 from aphrodite.display.generation import Generation
 from aphrodite.display.shade import Shade
 from aphrodite_engine.outputs import CompletionOutput, FinishReason, GenerationResult, Logprob, PositionLogprobs, Timing
+from aphrodite_engine.visible import visible
 
 #: A token's text, its probability, and the entropy at its place.
 Made = tuple[str, float, float]
@@ -38,3 +40,16 @@ def generation(
     """What a prompt gave."""
     found = list(outputs) or [output()]
     return Generation(GenerationResult("a", prompt, [1, 2], found, timing=Timing(1, 2, 30)), model, {"seed": 7}, shade)
+
+
+def branch(of: Generation, at: int, tokens: Sequence[Made], forced: str | None = " cat") -> Generation:
+    """What is branched off before token `at`: the tokens before it, one that was given there, and drawn ones."""
+    kept = [token.text for token in of.result.outputs[0].tokens[:at]]
+    given = (*kept, *([forced] if forced else []))
+    own = output(tokens)
+    ids, positions = [*range(len(given)), *own.token_ids], [*({} for _ in given), *(own.logprobs or ())]
+    made = CompletionOutput(0, 7, "".join(given) + own.text, ids, positions, "stop", given=given)
+    found = generation(made)
+    found.fork = Fork(0, at, visible(forced) if forced else "seed 8")
+    of.branches.append(found)
+    return found

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from aphrodite.display.generation import Generation, Generations
+from aphrodite.display.live_text import LiveText
+from aphrodite.display.token_html import sequence
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult
-from tests.display.made import STORY, generation, output
+from tests.display.made import STORY, branch, generation, output
 
 
 def test_a_token_knows_its_probability_rank_entropy_and_alternatives() -> None:
@@ -72,3 +74,40 @@ def test_nothing_yet_can_be_shown(texts: tuple[str, ...]) -> None:
     outputs = [CompletionOutput(index, 7, text) for index, text in enumerate(texts)] or [CompletionOutput(0, 7)]
     bundle: dict[str, Any] = Generation(GenerationResult("a", None, [], outputs), "demo", {})._repr_mimebundle_()[0]
     assert "0 tokens" in bundle["text/html"]
+
+
+# ---- branches
+
+
+def test_a_branch_shows_what_it_kept_apart_from_what_is_its_own() -> None:
+    found = branch(generation(), 3, [(" sat", 0.3, 1.2)])
+    bundle, _ = found._repr_mimebundle_()
+    assert found.text == "Once upon a cat sat" and repr(found) == "Once upon a▸ cat sat"
+    assert bundle["text/markdown"] == "> Once upon a▸ cat sat"
+    html = bundle["text/html"]
+    assert 'title="kept">Once upon a</span>' in html and '<b title="given, not drawn"> cat</b>' in html
+    assert "text-decoration:underline dotted" in html, "not by colour alone"
+
+
+def test_a_branch_without_logprobs_shows_its_fork_too() -> None:
+    plain = CompletionOutput(0, 7, "Once upon a time", [1, 2, 3], None, "stop", given=("Once", " upon"))
+    html = sequence(plain, "probability")
+    assert ">Once upon</span>" in html and html.endswith(" a time</div>")
+
+
+def test_while_a_branch_grows_its_given_tokens_have_no_shade() -> None:
+    found = branch(generation(), 2, [(" sat", 0.3, 1.2)]).result.outputs[0]
+    html = LiveText("probability").html(found)
+    assert html.count("<span") == 1 and "> sat</span>" in html and "Once upon cat" in html
+
+
+def test_a_shaded_branch_keeps_its_fork_and_its_branches() -> None:
+    whole = generation()
+    found = branch(whole, 3, [(" sat", 0.3, 1.2)])
+    assert found.shaded("entropy").fork == found.fork and whole.shaded("none").branches == [found]
+
+
+def test_a_table_of_tokens_has_the_given_ones_without_figures() -> None:
+    df = branch(generation(), 3, [(" sat", 0.3, 1.2)]).tokens_df
+    assert list(df.token) == ["Once", " upon", " a", " cat", " sat"]
+    assert df.probability.isna().tolist() == [True, True, True, True, False]

@@ -22,6 +22,8 @@ async ([code, state]) => {
   const model = {
     get: (name) => state[name],
     set: (name, value) => { state[name] = value; (listeners[`change:${name}`] ?? []).forEach((react) => react()); },
+    sent: [],
+    send: (message) => model.sent.push(message),
     save_changes: () => { model.saved = { ...state }; },
     on: (name, react) => (listeners[name] ??= []).push(react),
     off: (name, react) => { listeners[name] = listeners[name].filter((each) => each !== react); },
@@ -42,6 +44,11 @@ def render(page: Page, widget: anywidget.AnyWidget, theme: str = "light") -> Non
     state = widget.get_state()
     code = base64.b64encode(str(state["_esm"]).encode()).decode()
     page.evaluate(_RENDER, [code, json.loads(json.dumps({k: v for k, v in state.items() if k[0] != "_"}, default=str))])
+
+
+def sent(page: Page) -> list[Any]:
+    """The messages that the kernel would have got."""
+    return page.evaluate("window.model.sent")
 
 
 def trait(page: Page, name: str) -> Any:

@@ -42,8 +42,8 @@ def lab(served: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[J
         yield found
 
 
-def write(file: Path) -> None:
-    notebook = new_notebook(cells=[new_code_cell(code) for code in CELLS])
+def write(file: Path, cells: list[str] = CELLS) -> None:
+    notebook = new_notebook(cells=[new_code_cell(code) for code in cells])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, file)
 
@@ -95,6 +95,8 @@ def test_results_are_seen_switched_and_walked_over(lab: Jupyter, page: Page, con
 
     expect(view.locator(".token")).to_have_count(60)
     view.locator(".token").nth(2).click()
+    expect(view.get_by_role("menuitem", name="another draw")).to_be_visible()
+    page.keyboard.press("Escape")
     page.keyboard.press("ArrowRight")
     expect(view.locator(".token").nth(3)).to_be_focused()
     expect(view.get_by_role("tooltip")).to_contain_text("entropy")
@@ -110,4 +112,47 @@ def test_results_are_seen_switched_and_walked_over(lab: Jupyter, page: Page, con
     choose(page, "Settings", "Theme", "JupyterLab Dark")
     view.locator(".token").nth(3).hover()
     look(page, "lab-dark")
+    assert [error for error in console_errors if "aphrodite" in error] == []
+
+
+BRANCHING = [
+    "%load_ext aphrodite\n%aphrodite generate 'Once upon a time' --seed 13 -t 1.3 --max-tokens 40 --into story",
+    "view = story.view(); view",
+    "tree = story.tree(); tree",
+    "print(len(view.branches), len(story.tree().branches), view.branches[0].fork.at)",
+    "view.branches[0]",
+]
+
+
+def test_a_click_branches_in_view_and_tree(lab: Jupyter, page: Page, console_errors: list[str]) -> None:
+    page.set_viewport_size({"width": 1100, "height": 1500})
+    write(lab.folder / "branching.ipynb", BRANCHING)
+    page.goto(lab.address("lab/tree/branching.ipynb?reset"))
+    page.get_by_text("| Idle").wait_for()
+    for place in range(3):
+        run(page, place)
+
+    view, tree = output(page, 1), output(page, 2)
+    view.locator(".token").nth(3).click()
+    view.get_by_role("menuitem", name="write on with").first.click()
+    branch = view.get_by_role("region", name="branch 1")
+    expect(branch.locator(".token")).to_have_count(36, timeout=20_000)
+    look(page, "lab-branch-light")
+    branch.locator(".token").nth(10).click()
+    view.get_by_role("menuitem", name="another draw").click()
+    expect(view.get_by_role("region", name="branch 2").locator(".token")).not_to_have_count(0)
+
+    tree.locator(".token").nth(20).click()
+    tree.get_by_role("menuitem", name="write on with").nth(1).click()
+    expect(tree.get_by_role("treeitem")).to_have_count(2)
+    tree.get_by_role("treeitem").nth(1).click()
+    expect(tree.locator(".panel .kept")).to_be_visible()
+    choose(page, "Settings", "Theme", "JupyterLab Dark")
+    tree.locator(".panel .token").nth(2).click()
+    look(page, "lab-branch-dark")
+    page.keyboard.press("Escape")
+    for place in (3, 4):
+        run(page, place)
+    expect(output(page, 3)).to_contain_text("2 3 3")
+    expect(output(page, 4).locator(".aphrodite-kept")).to_be_visible()
     assert [error for error in console_errors if "aphrodite" in error] == []

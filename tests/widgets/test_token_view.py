@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import Page, expect
 from traitlets import TraitError
 
+from aphrodite.widgets.sequence import NOTHING, sequence
 from aphrodite.widgets.token_view import TokenView
 from aphrodite_engine.outputs import CompletionOutput
 from tests.browser.chromium import look
-from tests.display.made import STORY, Made, generation, output
-from tests.widgets.frontend import render, trait
+from tests.display.made import STORY, Made, branch, generation, output
+from tests.widgets.frontend import render, sent, trait
 
 LIVE = "application/vnd.jupyter.widget-view+json"
 
@@ -21,15 +24,17 @@ def view() -> TokenView:
 
 
 def test_a_generation_gives_its_view(view: TokenView) -> None:
-    assert [token["text"] for token in view.tokens] == ["Once", " upon", " a", " fox"]
-    assert view.tokens[2]["others"] == [["␣else", pytest.approx(0.75), False], ["␣a", pytest.approx(0.25), True]]
-    assert (view.shade, view.selected, view.facts) == ("probability", None, "demo · 4 tokens")
-    assert generation(output(), output(STORY[:2], index=1)).shaded("entropy").view(1).facts == "demo · 2 tokens"
+    tokens = view.sequence["tokens"]
+    assert [token["text"] for token in tokens] == ["Once", " upon", " a", " fox"]
+    assert tokens[2]["others"] == [["␣else", pytest.approx(0.75), False, 999], ["␣a", pytest.approx(0.25), True, 2]]
+    assert (view.shade, view.selected, view.sequence["facts"]) == ("probability", None, "demo · 4 tokens")
+    second = generation(output(), output(STORY[:2], index=1)).shaded("entropy").view(1)
+    assert second.sequence["facts"] == "demo · 2 tokens"
 
 
 def test_parts_of_characters_and_marks_have_signs() -> None:
     fox: list[Made] = [*[("\ufffd", 0.5, 1)] * 4, ("\n", 0.5, 1), ("<end>", 0.9, 1)]
-    shown = TokenView(output(fox, "🦊\n")).tokens
+    shown = TokenView(output(fox, "🦊\n")).sequence["tokens"]
     assert [(token["text"], token["sign"]) for token in shown] == [
         ("", "·"), ("", "·"), ("", "·"), ("🦊", ""), ("\n", "⏎"), ("", "<end>"),
     ]  # fmt: skip
@@ -151,3 +156,112 @@ def test_taken_away_it_listens_to_nothing(page: Page, view: TokenView) -> None:
     page.evaluate("window.leave()")
     assert page.evaluate("Object.values(window.listeners).flat().length") == 0
     expect(page.get_by_role("tooltip")).to_be_hidden()
+
+
+# ---- branching
+
+
+@pytest.fixture
+def growing() -> TokenView:
+    """A view that can write on."""
+    whole = generation()
+    return TokenView(whole.result.outputs[0], model="demo", generation=whole)
+
+
+def branched(view: TokenView) -> list[dict[str, Any]]:
+    """What Python would show of a branch, one that is being written, and one that failed."""
+    found = sequence(branch(generation(), 3, [(" sat", 0.3, 1.2), (" still", 0.6, 0.8)]).result.outputs[0], "demo", 3)
+    about = {"of": 0, "at": 3, "label": "␣cat", "problem": ""}
+    return [
+        about | found,
+        NOTHING | about | {"of": 1, "at": 5, "label": "seed 9", "facts": "writing on …"},
+        NOTHING | about | {"label": "␣else", "problem": "the service has gone"},
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_click_on_an_alternative_asks_for_a_branch(
+    page: Page, growing: TokenView, theme: str, console_errors: list[str]
+) -> None:
+    render(page, growing, theme)
+    page.locator(".token").nth(2).click()
+    menu = page.get_by_role("menu")
+    expect(menu.get_by_role("menuitem")).to_have_text(["␣else75.0 %", "␣a25.0 %", "another draw from here"])
+    expect(page.locator(".token").nth(2)).to_have_attribute("aria-expanded", "true")
+    look(page, f"token-menu-{theme}")
+    menu.get_by_role("menuitem", name="write on with ␣else").click()
+    assert sent(page) == [{"kind": "branch", "of": 0, "at": 2, "token_id": 999}]
+    expect(menu).to_be_hidden()
+    expect(page.locator(".token").nth(2)).to_be_focused()
+    page.evaluate("branches => window.model.set('branched', branches)", branched(growing))
+    expect(page.get_by_role("region", name="branch 1").locator(".text")).to_have_text("Once upon a cat sat still")
+    expect(page.get_by_role("region", name="branch 2").get_by_role("status")).to_have_text("writing on …")
+    expect(page.get_by_role("alert")).to_have_text("the service has gone")
+    kept = page.locator(".kept").first
+    expect(kept).to_have_text("Once upon a")
+    look_of = "kept => [getComputedStyle(kept).opacity, getComputedStyle(kept).textDecorationLine]"
+    assert kept.evaluate(look_of) == ["0.6", "underline"], "not by colour alone"
+    look(page, f"token-branches-{theme}")
+    assert console_errors == []
+
+
+def test_a_branch_s_own_tokens_branch_too(page: Page, growing: TokenView) -> None:
+    growing.branched = branched(growing)
+    render(page, growing)
+    page.get_by_role("region", name="branch 1").locator(".token").nth(1).click()
+    page.get_by_role("menuitem", name="another draw").click()
+    assert sent(page) == [{"kind": "branch", "of": 1, "at": 5, "token_id": None}]
+    assert trait(page, "selected") is None, "which is a place of the view's own sequence"
+
+
+def test_the_keyboard_branches(page: Page, growing: TokenView) -> None:
+    render(page, growing)
+    page.locator(".token").first.focus()
+    for key in ("ArrowRight", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    items = page.get_by_role("menuitem")
+    expect(items.nth(0)).to_be_focused()
+    assert trait(page, "selected") == 2
+    for key in ("ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    assert sent(page) == [], "the drawn token is there already"
+    for key in ("End", "ArrowUp", "Home", "ArrowUp"):
+        page.keyboard.press(key)
+    expect(items.nth(2)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("menu")).to_be_hidden()
+    expect(page.locator(".token").nth(2)).to_be_focused()
+    assert trait(page, "selected") == 2, "until a second click"
+    for key in ("Enter", "Enter"):
+        page.keyboard.press(key)
+    assert sent(page) == [{"kind": "branch", "of": 0, "at": 2, "token_id": 999}]
+
+
+def test_a_menu_closes_at_a_click_elsewhere(page: Page, growing: TokenView) -> None:
+    render(page, growing)
+    page.locator(".token").nth(2).click()
+    page.locator(".token").nth(0).hover()
+    expect(page.get_by_role("tooltip")).to_have_count(0)
+    page.mouse.click(700, 600)
+    expect(page.get_by_role("menu")).to_be_hidden()
+    page.locator(".token").nth(2).click()
+    assert trait(page, "selected") == 2
+    page.locator(".token").nth(2).click()
+    expect(page.get_by_role("menu")).to_be_hidden()
+    assert trait(page, "selected") is None
+
+
+def test_without_what_it_was_made_from_a_click_only_selects(page: Page, view: TokenView) -> None:
+    render(page, view)
+    page.locator(".token").nth(2).click()
+    expect(page.get_by_role("menu")).to_have_count(0)
+    with pytest.raises(ValueError, match="nothing can branch off"):
+        view.branch(2, 999)
+
+
+def test_a_failed_branch_says_so_and_the_next_one_works(growing: TokenView) -> None:
+    """By hand made, it knows no model: that is what goes wrong here."""
+    growing.branch(2, 999)
+    growing.wait()
+    assert growing.branches == [] and growing.branched[0]["label"] == "␣else"
+    assert "put together by hand" in growing.branched[0]["problem"]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aphrodite.display import generation_html, generation_table
+from aphrodite.display.forks import Fork, label
 from aphrodite.display.generation_html import LiveSequences
 from aphrodite.display.markdown import quoted
 from aphrodite.display.shade import Shade, checked
 from aphrodite.display.stages import Stages
+from aphrodite.display.token_html import FORK, kept_text
 from aphrodite.display.tokens import token_rows
 from aphrodite.display.trace import Trace
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Timing
@@ -20,7 +22,9 @@ if TYPE_CHECKING:  # pandas and ipywidgets take half a second that only `.df` an
     import pandas as pd
     import plotly.graph_objects as go
 
+    from aphrodite.lab import Comparison
     from aphrodite.lab.figures import Kind
+    from aphrodite.widgets.branch_tree import BranchTree
     from aphrodite.widgets.token_view import TokenView
 
 Bundle = tuple[dict[str, str], dict[str, Any]]
@@ -44,6 +48,8 @@ class Generation:
         params: the sampling fields that were given.
         shade: what its tokens are shaded by: "probability", "entropy" or "none".
         question: what a person asked; `result.prompt` is what the model read, with a chat's marks.
+        fork: of a branch, where it leaves what it was branched off from.
+        branches: what was branched off from this one, here or by a click in one of its widgets.
     """
 
     def __init__(
@@ -57,6 +63,8 @@ class Generation:
         self.result, self.model, self.params = result, model, dict(params)
         self.question = result.prompt if question is None else question
         self.shade: Shade = checked(shade)
+        self.fork: Fork | None = None
+        self.branches: list[Generation] = []
         self._live: LiveSequences | None = None
 
     @property
@@ -137,25 +145,69 @@ class Generation:
         """
         return self.trace.at(position)
 
+    def branch(
+        self, at: int, token: int | str | None = None, seed: int | None = None, index: int = 0, **fields: Any
+    ) -> Generation:
+        """Write on from before token `at`, with another token there, another seed, or other fields from there on.
+
+        Args:
+            at: position in the sequence; what stands before it is kept.
+            token: an id, or a text that is exactly one token.
+            index: of the sequence, among those of this generation.
+            fields: of SamplingParams, as in temperature=0.5.
+
+        Raises:
+            ParameterError: no such position, token or field.
+        """
+        result = self.result.branch(at, token=token, seed=seed, index=index, **fields)
+        given = result.outputs[0].given
+        kept = len(given) - (token is not None)
+        asked = self.params | fields | ({} if seed is None else {"seed": seed})
+        found = Generation(result, self.model, asked, self.shade, self.question)
+        found.fork = Fork(index, kept, label(None if token is None else given[-1], seed, fields))
+        self.branches.append(found)
+        return found
+
+    def tree(self, index: int = 0) -> BranchTree:
+        """A widget of this generation and all its branches: click one to read it, one of its tokens to branch."""
+        from aphrodite.widgets.branch_tree import BranchTree
+
+        return BranchTree(self, index)
+
+    def compare(self, other: Generation) -> Comparison:
+        """Where two generations part, and how likely each held the other's tokens."""
+        from aphrodite.lab import compare
+
+        return compare(self.result, other.result)
+
     def shaded(self, shade: str) -> Generation:
         """The same, shown with its tokens shaded by "probability", by "entropy" or not at all ("none").
 
         Raises:
             ValueError: none of the three.
         """
-        return Generation(self.result, self.model, self.params, checked(shade), self.question)
+        found = Generation(self.result, self.model, self.params, checked(shade), self.question)
+        found.fork, found.branches = self.fork, self.branches
+        return found
 
     def view(self, index: int = 0) -> TokenView:
-        """A widget of one sequence: hover or walk over its tokens, choose the shade, click one (`.selected`)."""
+        """A widget of one sequence: hover or walk over its tokens, choose the shade, click one (`.selected`) to see
+        what else could have stood there, and one of those to write on from there (`.branches`)."""
         from aphrodite.widgets.token_view import TokenView
 
-        return TokenView(self.result.outputs[index], model=self.model, shade=self.shade)
+        generation = None if self.result.origin is None else self
+        return TokenView(self.result.outputs[index], model=self.model, shade=self.shade, generation=generation)
 
     def __str__(self) -> str:
         return self.text
 
     def __repr__(self) -> str:
-        return self.text if len(self.result.outputs) == 1 else "\n\n".join(self._numbered())
+        return self._marked() if len(self.result.outputs) == 1 else "\n\n".join(self._numbered())
+
+    def _marked(self) -> str:
+        """The text; in a branch's, a sign stands between what was kept and what is its own."""
+        kept = 0 if self.fork is None else len(kept_text(self.result.outputs[0], self.fork.at))
+        return f"{self.text[:kept]}{FORK}{self.text[kept:]}" if kept else self.text
 
     def _numbered(self) -> list[str]:
         return [f"[{output.index}] {output.text}" for output in self.result.outputs]
@@ -164,7 +216,8 @@ class Generation:
         """HTML, Markdown and plain text; times, which differ from run to run, go into the output's metadata."""
         if not self.result.finished:
             return {"text/plain": repr(self), "text/html": self._live_html()}, {}
-        html = generation_html.whole(self.result.outputs, self.model, self.shade)
+        kept = None if self.fork is None else self.fork.at
+        html = generation_html.whole(self.result.outputs, self.model, self.shade, kept)
         return {"text/plain": repr(self), "text/html": html, "text/markdown": self._markdown()}, self._volatile()
 
     def _live_html(self) -> str:
@@ -175,7 +228,7 @@ class Generation:
     def _markdown(self) -> str:
         outputs = self.result.outputs
         if len(outputs) == 1:
-            return quoted(self.text)
+            return quoted(self._marked())
         return "\n\n".join(f"**{output.index}**\n\n{quoted(output.text)}" for output in outputs)
 
     def _volatile(self) -> dict[str, Any]:

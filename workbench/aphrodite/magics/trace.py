@@ -40,7 +40,10 @@ def _traced(notebook: Notebook, arguments: argparse.Namespace) -> Generation | N
         if arguments.of is not None:
             raise UsageError(f"trace: either a prompt, or --of {arguments.of}")
         return _asked(notebook, arguments)
-    return generation_of(notebook, arguments.of)
+    found = generation_of(notebook, arguments.of)
+    if found.result.outputs[0].traces is not None:
+        return found
+    return _again(found)
 
 
 def _asked(notebook: Notebook, arguments: argparse.Namespace) -> Generation | None:
@@ -51,6 +54,12 @@ def _asked(notebook: Notebook, arguments: argparse.Namespace) -> Generation | No
     if answers:
         notebook.last = answers[0]
     return answers[0] if answers else None
+
+
+def _again(found: Generation) -> Generation:
+    """The same tokens with their stages: the same request draws them again."""
+    result = found.result.branch(0, trace=_CANDIDATES)
+    return Generation(result, found.model, found.params | {"trace": _CANDIDATES}, found.shade, found.question)
 
 
 COMMAND = Command("trace", "See what every stage of sampling did to each token.", add_arguments, run)
