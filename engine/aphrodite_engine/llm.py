@@ -47,6 +47,7 @@ from aphrodite_engine.prompts import (
 )
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request
+from aphrodite_engine.steering import Steering
 from aphrodite_engine.tokenizer import Tokenizer
 from aphrodite_engine.weights_digest import weights_digest
 
@@ -246,8 +247,8 @@ class LLM(Asks, Hooks):
             request.continuation, request.cache_salt, request.steering, self._maker,
         )  # fmt: skip
 
-    def _steered_as(self, result: GenerationResult) -> AbstractContextManager[None]:
-        return self._admission.steering.exactly(result.known_origin.steering)
+    def _steered_by(self, steering: Steering) -> AbstractContextManager[None]:
+        return self._admission.steering.exactly(steering)
 
     # ---- for whoever serves many callers at once
 

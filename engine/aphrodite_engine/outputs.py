@@ -13,6 +13,7 @@ from aphrodite_engine.errors import OriginError
 from aphrodite_engine.maker import Maker
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.prompts import Continuation
+from aphrodite_engine.recipe import Recipe
 from aphrodite_engine.steering import Steering
 from aphrodite_engine.tokens import Logprob, Token, tokens_of
 
@@ -213,6 +214,23 @@ class GenerationResult:
         if self.origin is None:
             raise OriginError("this result was put together by hand: it does not say what it was made from")
         return self.origin
+
+    @property
+    def recipe(self) -> Recipe:
+        """All that is needed to make it again.
+
+        Raises:
+            OriginError: it was put together by hand, or is not at its end.
+        """
+        for output in self.outputs:
+            if output.finish_reason in (None, "abort", "error"):
+                how = output.finish_reason or "it still runs"
+                raise OriginError(f"output {output.index} has not come to its end ({how}): no recipe gives just this")
+        origin = self.known_origin
+        return Recipe(
+            origin.model, origin.build, origin.prompt_token_ids, origin.params, self.seed,
+            tuple(tuple(output.token_ids) for output in self.outputs), origin.continuation, origin.steering,
+        )  # fmt: skip
 
     def branch(
         self, at: int, token: int | str | None = None, seed: int | None = None, index: int = 0, **fields: Any

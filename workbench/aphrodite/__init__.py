@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
     from aphrodite.lab.comparison import Comparison, compare
     from aphrodite.lab.tree import Tree
     from aphrodite.session import NoService, Session, connect
+    from aphrodite_engine.asking.replay import Replayed
     from aphrodite_engine.errors import (
         AphroditeError,
         ChatTemplateError,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
     from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Logprob, Timing, TokenEvent
     from aphrodite_engine.params import SamplingParams
     from aphrodite_engine.plan import MemoryPlan
+    from aphrodite_engine.prompts import Continuation
+    from aphrodite_engine.recipe import Recipe
 
 __all__ = [
     "LLM",
@@ -64,6 +67,7 @@ __all__ = [
     "ConflictError",
     "ConnectionFailed",
     "ContextOverflowError",
+    "Continuation",
     "EngineClosedError",
     "GenerationResult",
     "Logprob",
@@ -76,6 +80,8 @@ __all__ = [
     "ParameterError",
     "PermissionDeniedError",
     "RateLimitError",
+    "Recipe",
+    "Replayed",
     "RequestTimeout",
     "SamplingParams",
     "ServerError",
@@ -119,8 +125,11 @@ _CLIENT = dict.fromkeys(
     "aphrodite.client",
 )
 _HOME = {
+    "Continuation": "aphrodite_engine.prompts",
     "LLM": "aphrodite_engine.llm",
     "MemoryPlan": "aphrodite_engine.plan",
+    "Recipe": "aphrodite_engine.recipe",
+    "Replayed": "aphrodite_engine.asking.replay",
     "SamplingParams": "aphrodite_engine.params",
     **_OUTPUTS,
     **_CLIENT,

@@ -15,11 +15,13 @@ from aphrodite.service import runtime
 from aphrodite.service.settings import DEFAULT_PORT
 from aphrodite_engine.asking.next_token import NextToken
 from aphrodite_engine.asking.perplexity import Perplexity
+from aphrodite_engine.asking.replay import Replayed
 from aphrodite_engine.asking.score import Scores
 from aphrodite_engine.errors import AphroditeError, ParameterError
 from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.prompts import Continuation, Continuations, Message, Prompt
+from aphrodite_engine.recipe import Recipe
 
 
 class NoService(AphroditeError):
@@ -87,6 +89,10 @@ class Session(Protocol):
         **fields: Any,
     ) -> GenerationResult:
         """Go on from somewhere in a result: with another token there, another draw, or other sampling fields."""
+        ...
+
+    def replay(self, recipe: Recipe) -> Replayed:
+        """Make a result again from its recipe: are the tokens the same, and what of the build differs."""
         ...
 
     def next_token(
@@ -174,6 +180,10 @@ class Session(Protocol):
         **fields: Any,
     ) -> Coroutine[Any, Any, GenerationResult]:
         """branch() for coroutines."""
+        ...
+
+    def areplay(self, recipe: Recipe) -> Coroutine[Any, Any, Replayed]:
+        """replay() for coroutines."""
         ...
 
     def aembed(

@@ -19,6 +19,7 @@ from aphrodite_apps.cli import (
     logs,
     plan,
     presets,
+    replay,
     share,
     sleep,
     status,
@@ -37,7 +38,8 @@ COMMANDS = (
     *(up.COMMAND, ui.COMMAND, status.COMMAND, top.COMMAND, logs.COMMAND, down.COMMAND),
     *(load.COMMAND, unload.COMMAND, sleep.COMMAND, wake.COMMAND),
     *(lab.COMMAND, keys.COMMAND, share.COMMAND),
-    *(generate.COMMAND, chat.COMMAND, embed.COMMAND, presets.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND),
+    *(generate.COMMAND, replay.COMMAND, chat.COMMAND, embed.COMMAND),
+    *(presets.COMMAND, plan.COMMAND, tour.COMMAND, version.COMMAND),
 )
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ EPILOG = """examples:
   aphrodite generate "Once upon a time" --seed 7 --max-tokens 80 --stream
   aphrodite generate --chat "What is 39 + 48?" --temperature 0
   aphrodite generate --input prompts.txt --json --output answers.jsonl
+  aphrodite generate "Once upon a time" --recipe story.json && aphrodite replay story.json
 
 Results go to standard output, everything else to standard error.
 With a seed, equal command lines print equal text.
@@ -34,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'string, or an object with "prompt" or "messages" and sampling fields of its own (default: none)',
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write results there (default: standard output)")
+    parser.add_argument(
+        "--recipe",
+        metavar="FILE",
+        help="write there what `aphrodite replay` needs to make the result again (default: none)",
+    )
     parser.add_argument("--chat", action="store_true", help="send the prompt as a chat message (default: as it stands)")
     parser.add_argument("--system", metavar="TEXT", help="the system message of --chat (default: none)")
     form = parser.add_mutually_exclusive_group()
@@ -56,7 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     single = len(asked) == 1 and params[0].n == 1
     if arguments.stream and not single:
         raise UsageError("--stream shows one sequence: give one prompt and leave n at 1")
+    if arguments.recipe is not None and len(asked) != 1:
+        raise UsageError(f"--recipe holds one result: give one prompt, not {len(asked)}")
     output.check(arguments.output)
+    output.check(arguments.recipe)
     with open_model(arguments) as llm:
         if single and not arguments.json:
             _one(llm, asked[0], params[0], arguments)
@@ -80,7 +90,7 @@ def _one(
     llm: aphrodite.LLM, prompt: prompts.Prompt, params: aphrodite.SamplingParams, arguments: argparse.Namespace
 ) -> None:
     """One sequence is always streamed inside, so that an interrupt keeps what was there."""
-    pieces: list[str] = []
+    result = aphrodite.GenerationResult("", None, [], [aphrodite.CompletionOutput(0, params.seed or 0)])
     events: list[aphrodite.TokenEvent] = []
     started = time.perf_counter()
     stream = llm.stream(prompt.content, params)  # what is refused is refused here, before a file is touched
@@ -88,13 +98,23 @@ def _one(
         try:
             for event in stream:
                 events.append(event)
-                pieces.append(event.text)
+                result.add(event)
+                result.outputs[0].seed = event.seed
                 if arguments.stream:
                     print(event.text, end="", file=file, flush=True)
         finally:
-            print("" if arguments.stream else "".join(pieces), file=file, flush=True)
+            print("" if arguments.stream else result.text, file=file, flush=True)
             if not arguments.quiet and events:
                 _summary_of_one(events, params, time.perf_counter() - started)
+    _keep_recipe(result, arguments)
+
+
+def _keep_recipe(result: aphrodite.GenerationResult, arguments: argparse.Namespace) -> None:
+    if arguments.recipe is None:
+        return
+    result.recipe.save(arguments.recipe)
+    if not arguments.quiet:
+        terminal.note(f"recipe in {arguments.recipe} (again: aphrodite replay {shlex.quote(arguments.recipe)})")
 
 
 def _summary_of_one(events: Sequence[aphrodite.TokenEvent], params: aphrodite.SamplingParams, seconds: float) -> None:
@@ -118,6 +138,7 @@ def _many(
     def emit(result: aphrodite.GenerationResult) -> None:
         nonlocal sequences, tokens
         writer.write(result)
+        _keep_recipe(result, arguments)
         seeds.update(each.seed for each in result.outputs)
         sequences, tokens = (
             sequences + len(result.outputs),

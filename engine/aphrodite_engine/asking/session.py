@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, overload
 
 import numpy as np
@@ -13,11 +13,14 @@ from aphrodite_engine.asking.branch import branch
 from aphrodite_engine.asking.next_token import NextToken, next_token
 from aphrodite_engine.asking.perplexity import Perplexity, perplexity
 from aphrodite_engine.asking.question import Call, Question, T, aanswer, answer
+from aphrodite_engine.asking.replay import Replayed, replay
 from aphrodite_engine.asking.score import Scores, score
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.outputs import GenerationResult
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.prompts import Message, Prompt, as_prompts
+from aphrodite_engine.recipe import Recipe
+from aphrodite_engine.steering import Steering
 
 Asked = Prompt | Sequence[Message]
 
@@ -118,8 +121,17 @@ class Asks:
                 of range.
             OriginError: the result does not say what it was made from.
         """
-        with self._steered_as(result):
+        with self._steered_by(result.known_origin.steering):
             return self._answer(branch(result, at, token, seed, index, fields))
+
+    def replay(self, recipe: Recipe) -> Replayed:
+        """Make a result again: whether its tokens are the same, from which on they are not, what of the build differs.
+
+        Raises:
+            ParameterError: what the recipe asks for is impossible with this model.
+        """
+        with self._steered_by(recipe.steering):
+            return self._answer(replay(recipe))
 
     async def anext_token(self, prompt: Asked, params: SamplingParams | None = None, top: int = 20) -> NextToken:
         """next_token() that leaves the event loop free."""
@@ -158,11 +170,17 @@ class Asks:
         **fields: Any,
     ) -> GenerationResult:
         """branch() that leaves the event loop free."""
-        with self._steered_as(result):
+        with self._steered_by(result.known_origin.steering):
             return await self._aanswer(branch(result, at, token, seed, index, fields))
 
-    def _steered_as(self, result: GenerationResult) -> AbstractContextManager[None]:
-        return nullcontext()
+    async def areplay(self, recipe: Recipe) -> Replayed:
+        """replay() that leaves the event loop free."""
+        with self._steered_by(recipe.steering):
+            return await self._aanswer(replay(recipe))
+
+    def _steered_by(self, steering: Steering) -> AbstractContextManager[None]:
+        """Within, requests are steered so and not otherwise."""
+        raise NotImplementedError
 
     def _answer(self, question: Question[T]) -> T:
         return answer(question, self._call)
@@ -239,6 +257,23 @@ class AsyncAsks:
         """Go on from somewhere in a result: with another token there, another draw, or other sampling fields."""
         asked = branch(result, at, token, seed, index, fields)
         return await self._answer(asked, model or result.known_origin.model)
+
+    async def areplay(self, recipe: Recipe, *, model: str | None = None) -> Replayed:
+        """Make a result again and say what is different.
+
+        Args:
+            model: None is the recipe's where that is served, else the one that is.
+
+        Raises:
+            ParameterError: it is steered, which does not cross HTTP.
+        """
+        if isinstance(recipe, Recipe) and recipe.steering.steers:
+            raise ParameterError("steering", recipe.steering, "none over HTTP; replay it with a model in this process")
+        return await self._answer(replay(recipe), model or await self._served(recipe))
+
+    async def _served(self, recipe: Recipe) -> str | None:
+        names = [found.id for found in await self.models()]  # type: ignore[attr-defined]
+        return recipe.model if recipe.model in names else None
 
     async def _answer(self, question: Question[T], model: str | None) -> T:
         async def call(asked: Call) -> Any:

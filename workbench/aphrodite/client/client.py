@@ -97,6 +97,7 @@ class Client(InProcess):
     next_token = _blocking(AsyncClient.next_token)
     perplexity = _blocking(AsyncClient.perplexity)
     branch = _blocking(AsyncClient.abranch)
+    replay = _blocking(AsyncClient.areplay)
     context = _blocking(AsyncClient.context)
     tokenize = _blocking(AsyncClient.tokenize)
     tokens = _blocking(AsyncClient.tokens)
@@ -110,6 +111,7 @@ class Client(InProcess):
     ascore = _asynchronous(AsyncClient.score)
     anext_token = _asynchronous(AsyncClient.next_token)
     abranch = _asynchronous(AsyncClient.abranch)
+    areplay = _asynchronous(AsyncClient.areplay)
     aperplexity = _asynchronous(AsyncClient.perplexity)
 
     models = _blocking(AsyncClient.models)

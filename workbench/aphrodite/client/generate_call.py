@@ -12,6 +12,7 @@ from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.maker import Maker
 from aphrodite_engine.outputs import Origin
 from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.params_json import params_to_json
 from aphrodite_engine.prompts import Continuation, Message, Prompt
 
 _DEFAULTS = SamplingParams()
@@ -37,9 +38,12 @@ class GenerateCall:
 
     @property
     def body(self) -> dict[str, Any]:
-        body = _sampling(self.params) | {
-            "model": self.model, "priority": self.priority, "cache_salt": self.cache_salt,
-        }  # fmt: skip
+        body = params_to_json(self.params) | {
+            "max_tokens": self.params.max_tokens,  # its absence would be "no limit"
+            "model": self.model,
+            "priority": self.priority,
+            "cache_salt": self.cache_salt,
+        }
         if self.continuation is not None:
             body["continuation"] = {"token_ids": list(self.continuation.token_ids), "index": self.continuation.index}
         if self.messages is not None:
@@ -76,12 +80,3 @@ def one_each(params: Params, count: int) -> Sequence[SamplingParams]:
 def _listed(prompt: Any) -> Any:
     """Any sequence of ids as JSON has it."""
     return list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else prompt
-
-
-def _sampling(params: SamplingParams) -> dict[str, Any]:
-    """The fields that differ from their defaults, as JSON has them; max_tokens always, whose absence is "no limit"."""
-    fields = {name: getattr(params, name) for name in SamplingParams.field_names()}
-    changed = {name: value for name, value in fields.items() if value != getattr(_DEFAULTS, name)}
-    if isinstance(params.logit_bias, Mapping):
-        changed["logit_bias"] = {str(key): value for key, value in params.logit_bias.items()}
-    return changed | {"max_tokens": params.max_tokens}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +20,7 @@ from aphrodite.service.problems import problem_of
 from aphrodite_engine.errors import EngineClosedError
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import PositionLogprobs, TokenEvent, TraceStage
-from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.params_json import params_from_json
 
 logger = logging.getLogger("aphrodite.worker")
 
@@ -113,7 +113,7 @@ class HostedModel:
         prompt: Any = message.prompt if message.messages is None else message.messages
         request = self._llm.admit(
             prompt,
-            SamplingParams.from_fields(_with_integer_keys(message.params)),
+            params_from_json(message.params),
             priority=message.priority,
             cache_salt=message.cache_salt,
             continuation=message.continuation,
@@ -201,12 +201,6 @@ class HostedModel:
     def _detokenize(self, message: boundary.Detokenize) -> None:
         text = self._llm.detokenize(message.token_ids, skip_special_tokens=message.skip_special_tokens)
         self._outbox.put(boundary.Text(message.id, text))
-
-
-def _with_integer_keys(params: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has string keys only; logit_bias is keyed by token id."""
-    bias = params.get("logit_bias")
-    return {**params, "logit_bias": {int(key): value for key, value in bias.items()}} if bias else dict(params)
 
 
 def _facts(llm: LLM, load_seconds: float) -> Facts:
