@@ -233,7 +233,8 @@ CONTINUED: dict[str, dict[str, Any]] = {
 def test_going_on_gives_the_same_bits(here: LocalSession, client: Client, sampling: dict[str, Any]) -> None:
     (whole,) = here.generate("Once upon a time", **sampling, max_tokens=12)
     last = whole.outputs[-1]
-    begun, alone = Continuation(tuple(last.token_ids[:7]), last.index), sampling | {"n": 1, "max_tokens": 12}
+    begun = Continuation(tuple(last.token_ids[:7]), last.index)
+    alone: dict[str, Any] = sampling | {"n": 1, "max_tokens": 12}
     (local,), (remote,) = (s.generate("Once upon a time", continuation=begun, **alone) for s in (here, client))
     assert said(remote) == said(local) and local.origin is not None and local.origin.continuation == begun
     assert (local.text, local.token_ids) == (last.text, last.token_ids)

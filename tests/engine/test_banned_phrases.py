@@ -390,7 +390,7 @@ def test_the_last_stage_of_a_trace_is_what_a_redrawn_token_was_drawn_from(tiny: 
 def test_a_redraw_has_random_numbers_of_its_own(tiny: LLM) -> None:
     """Coins of xtc and noise of the draw: were they those of the first draw, banning a token that is not drawn would
     change nothing behind it."""
-    row = dict(
+    row: dict[str, Any] = dict(
         seed=1, sequence_index=0, position=5, token_ids=[1] * 5, num_output=2, banned_until_min=(), history=None
     )  # fmt: skip
     logits = torch.zeros(1, 4096)

@@ -36,7 +36,9 @@ def test_tokens_pass_in_order_until_the_one_in_which_the_first_phrase_begins(
         text = "".join(pieces[: place + 1]).lower()
         found, start = watch.add(place, piece), first_phrase(phrases, text)
         if start is not None:
-            assert found == next(p for p in range(place + 1) if start < len("".join(pieces[: p + 1])))
+            assert found is not None and found == next(
+                p for p in range(place + 1) if start < len("".join(pieces[: p + 1]))
+            )
             assert shown == list(range(len(shown))) and len(shown) <= found, "nothing shown was taken back"
             assert [*shown, *watch.finish()] == list(range(found)), "what stands before it is still there"
             return

@@ -33,8 +33,8 @@ def test_a_chat_s_json_is_valid_or_says_that_it_was_cut(sdk: openai.OpenAI, plac
             answer = sdk.chat.completions.create(
                 model="demo",
                 messages=QUESTION,
-                response_format=form,
-                extra_body=more,  # type: ignore[arg-type]
+                response_format=form,  # type: ignore[arg-type]
+                extra_body=more,
             )
         except openai.BadRequestError as refused:
             assert refused.param == "banned_phrases"

@@ -68,7 +68,7 @@ def _best_of_piece(
         u = _uniforms(seeds, sequence, position, purpose, row, piece * GROUPS, GROUPS)
         value = value - log_f32(-log_f32(u))
     value = tl.where(value == value, value, -float("inf"))  # NaN is never drawn
-    top, index = tl.max(value, 0, return_indices=True)  # type: ignore[misc]
+    top, index = tl.max(value, 0, return_indices=True)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
     tl.store(best + row * pieces + piece, top)
     tl.store(where + row * pieces + piece, piece * 4 * GROUPS + index)
 
