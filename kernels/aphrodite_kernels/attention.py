@@ -246,7 +246,9 @@ def _case(
         }
 
     seen = sum(min(context + i + 1, window or context + i + 1) for context, new in lengths for i in range(new))
-    words = "_".join(f"{context}+{new}" for context, new in lengths)
+    same = len(lengths) > 1 and len(set(lengths)) == 1
+    shown = lengths[:1] if same else lengths
+    words = (f"{len(lengths)}x" if same else "") + "_".join(f"{context}+{new}" for context, new in shown)
     name = f"{words}_H{q_heads}x{kv_heads}_D{dim}{f'_W{window}' if window else ''}{f'_C{softcap}' if softcap else ''}"
     moved = 8 * sum(context + new for context, new in lengths) * kv_heads * dim + 8 * tokens * q_heads * dim
     # Chains of D and of 64 float32 additions, and exp within 2 ulp of scores of size 10.

@@ -22,7 +22,8 @@ OPS = {
     module.__name__.split(".")[-1]: module
     for module in (rms_norm, rope, silu_mul, kv_store, matmul, attention, sample, nucleus)
 }
-#: Above this many elements the float64 truth would take longer than the measurement.
+HEAD = "\n| op | case | backend | dtype | µs | GB/s | GFLOP/s | of the roof | error |\n" + "|---" * 9 + "|"
+#: Above this many operations the float64 truth would take longer than the measurement.
 CHECKED_FLOPS = 2e9
 
 
@@ -69,28 +70,27 @@ def run_case(op: str, case: Case, device: torch.device, dtype: torch.dtype, roof
 
 
 def run(ops: list[str], device: torch.device, dtype: torch.dtype, seconds: float, quick: bool) -> list[Measured]:
-    """Every op's LARGE cases (its CASES where quick), each for about so many seconds."""
+    """Every op's LARGE cases (its CASES where quick), each for about so many seconds, printed when done."""
     if device.type == "cpu":
         torch.set_num_threads(physical_cores())
     roof = measure(device, dtype, seconds)
     print(f"roof: copy {roof.bytes_per_s / 1e9:.1f} GB/s, product {roof.flops_per_s / 1e9:.0f} GFLOP/s ({dtype})")
-    return [
-        run_case(name, case, device, dtype, roof, seconds)
-        for name in ops
-        for case in (OPS[name].CASES if quick else OPS[name].LARGE)
-    ]
+    print(HEAD)
+    rows: list[Measured] = []
+    for name in ops:
+        for case in OPS[name].CASES if quick else OPS[name].LARGE:
+            rows.append(run_case(name, case, device, dtype, roof, seconds))
+            print(line(rows[-1]), flush=True)
+    return rows
 
 
-def table(rows: list[Measured]) -> str:
-    """Markdown."""
-    lines = ["| op | case | backend | dtype | µs | GB/s | GFLOP/s | of the roof | error |", "|---" * 9 + "|"]
-    for row in rows:
-        error = "not checked" if row.error is None else f"{row.error:.1e}"
-        lines.append(
-            f"| {row.op} | {row.case} | {row.backend} | {row.dtype} | {row.microseconds:,.1f} | {row.gb_per_s:,.1f} "
-            f"| {row.gflop_per_s:,.1f} | {row.roof:.0%} | {error} |"
-        )
-    return "\n".join(lines)
+def line(row: Measured) -> str:
+    """A row of a Markdown table under HEAD."""
+    error = "not checked" if row.error is None else f"{row.error:.1e}"
+    return (
+        f"| {row.op} | {row.case} | {row.backend} | {row.dtype} | {row.microseconds:,.1f} | {row.gb_per_s:,.1f} "
+        f"| {row.gflop_per_s:,.1f} | {row.roof:.0%} | {error} |"
+    )
 
 
 def main() -> None:
@@ -105,7 +105,6 @@ def main() -> None:
     device = torch.device(options.device)
     dtype = getattr(torch, options.dtype or ("bfloat16" if device.type == "cuda" else "float32"))
     rows = run(options.ops, device, dtype, options.seconds, options.quick)
-    print(table(rows))
     if device.type != "cuda":
         print("\nGPU: not measured (no CUDA device was asked for); `--device cuda` where there is one")
     if options.json:

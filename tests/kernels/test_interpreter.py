@@ -15,7 +15,8 @@ pytest.importorskip("triton", reason="Triton is not installed")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("files", ["row_ops sample nucleus", "matmul attention triton_paths"])
+@pytest.mark.timeout(900)  # a minute each on two quiet cores
+@pytest.mark.parametrize("files", ["row_ops", "sample nucleus matmul", "attention", "triton_paths"])
 def test_kernels_pass_the_same_tests_in_the_interpreter(files: str) -> None:
     paths = [f"tests/kernels/test_{name}.py" for name in files.split()]
     done = subprocess.run(
