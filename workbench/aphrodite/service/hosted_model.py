@@ -132,7 +132,8 @@ class HostedModel:
             if not unfinished:
                 self._forget(message.id)
 
-        admitted = boundary.Admitted(message.id, request.seed, len(request.prompt_token_ids))
+        begun = len(message.continuation.token_ids) if message.continuation else 0
+        admitted = boundary.Admitted(message.id, request.seed, len(request.prompt_token_ids) + begun)
         if message.echo_ids:
             admitted.prompt_token_ids = list(request.prompt_token_ids)
             if message.messages is not None:
