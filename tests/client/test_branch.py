@@ -138,18 +138,18 @@ def test_a_steered_recipe_is_refused_over_http(here: LocalSession, client: Clien
     assert refusal.value.field == "steering"
 
 
-def test_tokens_that_were_given_count_with_the_prompt(client: Client) -> None:
-    def counted() -> tuple[int, int]:
-        (usage,) = [key["usage"] for key in client.keys() if key["name"] == "counted"]
-        return usage["prompt_tokens"], usage["output_tokens"]
+def test_tokens_that_were_given_count_with_the_prompt(client: Client, service: Running) -> None:
+    def counted() -> list[int]:
+        with service.client(headers=service.admin) as http:
+            lines = http.get("/metrics").text.splitlines()
+        names = ("aphrodite_prompt_tokens_total{", "aphrodite_generation_tokens_total{")
+        return [sum(int(float(line.split()[-1])) for line in lines if line.startswith(name)) for name in names]
 
-    with Client(client.url, api_key=client.add_key("counted")) as other:
-        (story,) = other.generate(PROMPT, ignore_eos=True, **SHARED)
-        before = counted()
-        story.branch(10)
-        after = counted()
-    client.revoke_key("counted")
-    assert (after[0] - before[0], after[1] - before[1]) == (len(story.prompt_token_ids) + 10, 4)
+    (story,) = client.generate(PROMPT, ignore_eos=True, **SHARED)
+    before = counted()
+    story.branch(10)
+    prompt, output = (now - then for now, then in zip(counted(), before, strict=True))
+    assert (prompt, output) == (len(story.prompt_token_ids) + 10, 4)
 
 
 def test_a_result_keeps_no_model_alive() -> None:
