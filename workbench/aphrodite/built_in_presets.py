@@ -115,7 +115,7 @@ BUILT_IN: Mapping[str, Preset] = _by_name(
         Preset(
             "no_loops",
             {"temperature": 0.7, "min_p": 0.05, "dry_multiplier": 0.8},
-            "a repetition costs more with every token; not for tasks that quote (DRY: text-generation-webui pull request 5677)",
+            "repeating costs more with every token; not where texts are quoted (DRY: text-generation-webui #5677)",
         ),
         Preset(
             "fresh_words",
