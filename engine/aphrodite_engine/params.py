@@ -308,8 +308,7 @@ class SamplingParams:
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """What to say of a name that is not among the known ones."""
-    longer = [other for other in known if name and other.startswith(name)]
-    near = longer or difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"no such parameter; {hint}known: {', '.join(known)}"
 

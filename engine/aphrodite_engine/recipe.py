@@ -92,9 +92,8 @@ class Recipe:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON, a field a line."""
-        lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in self.to_json().items()]
-        Path(path).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        """Write it as JSON."""
+        Path(path).write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:

@@ -6,10 +6,8 @@ import asyncio
 import copy
 import gc
 import pickle
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from aphrodite.client import AsyncClient, Client
@@ -118,40 +116,6 @@ def test_for_coroutines(here: LocalSession, service: Running) -> None:
     asyncio.run(run())
 
 
-def test_a_recipe_gives_the_same_tokens_here_and_over_http(here: LocalSession, client: Client) -> None:
-    (local,) = here.generate(PROMPT, n=2, mirostat_mode=2, **SHARED)
-    assert client.generate(PROMPT, n=2, mirostat_mode=2, **SHARED)[0].recipe == local.recipe
-    branched = client.branch(local, 5, " hen", index=1).recipe
-    for recipe in (local.recipe, branched):
-        assert here.replay(recipe).same and client.replay(recipe).same and asyncio.run(client.areplay(recipe)).same
-        assert not client.replay(recipe).changes
-    forged = replace(branched, outputs=((*branched.outputs[0][:7], 31),))
-    assert client.replay(forged).differences == here.replay(forged).differences
-
-
-def test_a_steered_recipe_is_refused_over_http(here: LocalSession, client: Client) -> None:
-    push = np.ones(here.facts.hidden_size, dtype="float32")
-    with here.steer(2, push, 40.0):
-        (pushed,) = here.generate(PROMPT, **SHARED)
-    with pytest.raises(ParameterError, match="none over HTTP") as refusal:
-        client.replay(pushed.recipe)
-    assert refusal.value.field == "steering"
-
-
-def test_tokens_that_were_given_count_with_the_prompt(client: Client, service: Running) -> None:
-    def counted() -> list[int]:
-        with service.client(headers=service.admin) as http:
-            lines = http.get("/metrics").text.splitlines()
-        names = ("aphrodite_prompt_tokens_total{", "aphrodite_generation_tokens_total{")
-        return [sum(int(float(line.split()[-1])) for line in lines if line.startswith(name)) for name in names]
-
-    (story,) = client.generate(PROMPT, ignore_eos=True, **SHARED)
-    before = counted()
-    story.branch(10)
-    prompt, output = (now - then for now, then in zip(counted(), before, strict=True))
-    assert (prompt, output) == (len(story.prompt_token_ids) + 10, 4)
-
-
 def test_a_result_keeps_no_model_alive() -> None:
     with LLM("demo", kv_cache_memory=2**24) as llm:
         (story,) = llm.generate(PROMPT, SamplingParams(**SHARED))
@@ -174,6 +138,8 @@ def test_a_result_of_another_process_is_asked_of_a_session(session: Session) -> 
 
 
 def test_a_branch_is_steered_as_its_result_was(here: LocalSession) -> None:
+    import numpy as np
+
     push = np.random.default_rng(1).standard_normal(here.facts.hidden_size).astype("float32")
     with here.steer(2, push, 40.0):
         (pushed,) = here.generate(PROMPT, **SHARED)

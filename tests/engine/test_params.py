@@ -199,8 +199,6 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(ParameterError, match="did you mean 'temperature'") as caught:
         SamplingParams.from_fields({"temprature": 1})
     assert (caught.value.field, caught.value.value) == ("temprature", 1)
-    with pytest.raises(ParameterError, match="did you mean 'temperature'"):
-        SamplingParams.from_fields({"temp": 1})
     with pytest.raises(ParameterError, match="known: n, temperature"):
         SamplingParams.from_fields({"zzz": 1})
 

@@ -1,7 +1,8 @@
-"""`%aphrodite branch` and `compare`, and a trace of a generation that was made without one."""
+"""`%aphrodite branch`, `compare` and `replay`, and a trace of a generation that was made without one."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,8 @@ def test_the_last_generation_is_meant_where_none_is_named(cells: Cells) -> None:
         ("branch two", "two"),
         ("branch 2 --tokn x", "--token"),
         ("compare story 3", "int"),
+        ("replay nowhere.json", "no such file"),
+        ("replay bees", "bees"),
         ("trace --of story --at 99", "from 0 to 23"),
     ],
 )
@@ -111,3 +114,23 @@ def test_compare_says_where_two_part(cells: Cells, story: Generation) -> None:
     cells("%aphrodite branch 6 --seed 1 --of story --into other")
     found, shown = cells("%aphrodite compare story other")
     assert found.first_divergence >= 6 and "first difference" in shown  # type: ignore[attr-defined]
+
+
+def test_a_recipe_is_replayed_from_a_file_a_variable_or_the_last_one(
+    cells: Cells, story: Generation, tmp_path: Path
+) -> None:
+    file = tmp_path / "story.json"
+    story.recipe.save(file)
+    cells(f"recipe, path = story.recipe, {str(file)!r}")
+    for line in (f"replay {file}", "replay path", "replay recipe", "replay story", "replay"):
+        found = value(cells, f"%aphrodite {line}")
+        assert found.same, line
+
+
+def test_a_replay_says_where_it_differs(cells: Cells, story: Generation, tmp_path: Path) -> None:
+    file = tmp_path / "story.json"
+    story.recipe.save(file)
+    text = file.read_text()
+    file.write_text(text.replace('"seed": 13', '"seed": 14'))
+    found, shown = cells(f"%aphrodite replay {file}")
+    assert not found.same and "output 0 differs from token" in shown  # type: ignore[attr-defined]

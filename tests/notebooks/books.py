@@ -18,7 +18,7 @@ FOLDER = ROOT / "notebooks"
 BOOKS = sorted(file for file in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in file.parts)
 
 #: Every stored output of these is compared: the engine is reproducible. Of the others, cells tagged nbval-check-output.
-CONTRACTS = frozenset({"02_tokens_seen", "03_structured_output_and_tools"})
+CONTRACTS = frozenset({"02_tokens_seen", "03_structured_output_and_tools", "05_samplers_seen"})
 
 
 @contextlib.contextmanager

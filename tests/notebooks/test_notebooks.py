@@ -75,6 +75,7 @@ def shown(cell: Any) -> str:
 def test_the_tutorials_and_the_benchmarks_are_there() -> None:
     assert {name(book) for book in BOOKS} >= {
         "01_first_five_minutes", "02_tokens_seen", "03_structured_output_and_tools", "04_share_with_your_team",
+        "05_samplers_seen",
         "benchmarks/throughput", "benchmarks/samplers",
     }  # fmt: skip
 

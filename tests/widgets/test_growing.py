@@ -87,3 +87,16 @@ def test_a_view_of_a_branch_greys_what_it_kept(story: Generation) -> None:
     clicked(view, 9, None)
     view.wait()
     assert view.branches[0].result.token_ids[:9] == found.result.token_ids[:9]
+
+
+def test_a_tree_widget_has_its_table_and_figure(story: Generation) -> None:
+    tree = story.tree()
+    for at, token_id in ((3, story.tokens[3].alternatives[1].token_id), (6, None)):
+        clicked(tree, at, token_id)
+        tree.wait()
+    clicked(tree, 9, None, of=1)
+    tree.wait()
+    df = tree.df
+    assert df["at"].tolist()[1:] == [3, 6, 9] and df.parent.tolist()[1:] == [0, 0, 1]
+    assert df.seed.tolist()[2:] == [15, 16]
+    assert len(tree.figure().to_dict()["data"]) == 4

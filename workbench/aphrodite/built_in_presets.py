@@ -115,12 +115,12 @@ BUILT_IN: Mapping[str, Preset] = _by_name(
         Preset(
             "no_loops",
             {"temperature": 0.7, "min_p": 0.05, "dry_multiplier": 0.8},
-            "repeating costs more with every token; not where texts are quoted (DRY: text-generation-webui #5677)",
+            "going on with a repetition costs more with every token (DRY: text-generation-webui pull request 5677)",
         ),
         Preset(
             "fresh_words",
             {"temperature": 0.7, "frequency_penalty": 0.3, "presence_penalty": 0.3, "no_repeat_ngram_size": 4},
-            "new words are preferred, no four tokens come twice; not for tasks that quote (arXiv 1705.04304)",
+            "new words are preferred, and no run of four tokens comes twice (arXiv 1705.04304)",
         ),
         Preset(
             "no_cliches",

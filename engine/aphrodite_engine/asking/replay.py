@@ -54,6 +54,10 @@ class Replayed:
         """Every token of every sequence is what it was."""
         return not self.differences
 
+    def __repr__(self) -> str:
+        """As text: in a notebook it is what a replay answers."""
+        return str(self)
+
     def __str__(self) -> str:
         count = sum(map(len, self.recipe.outputs))
         told = [f"the same {count} tokens" if self.same else "other tokens"]

@@ -17,11 +17,13 @@ class Fork:
         index: of the sequence it leaves, among those of its generation.
         at: the position of the first token that it does not share.
         label: the token that stands there instead, or the seed, or the fields that were changed.
+        seed: where another was given.
     """
 
     index: int
     at: int
     label: str
+    seed: int | None = None
 
 
 def label(token: str | None, seed: int | None, fields: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # pandas and ipywidgets take half a second that only `.df` an
     from aphrodite.lab.figures import Kind
     from aphrodite.widgets.branch_tree import BranchTree
     from aphrodite.widgets.token_view import TokenView
+    from aphrodite_engine.recipe import Recipe
 
 Bundle = tuple[dict[str, str], dict[str, Any]]
 
@@ -137,6 +138,15 @@ class Generation:
         """
         return Trace(self.result.outputs[0])
 
+    @property
+    def recipe(self) -> Recipe:
+        """What is needed to make it again: `.save("story.json")`, and `aphrodite replay story.json`.
+
+        Raises:
+            OriginError: it was put together by hand.
+        """
+        return self.result.recipe
+
     def stages(self, position: int) -> Stages:
         """What every stage of sampling did at one position of the first sequence, as small multiples.
 
@@ -164,7 +174,7 @@ class Generation:
         kept = len(given) - (token is not None)
         asked = self.params | fields | ({} if seed is None else {"seed": seed})
         found = Generation(result, self.model, asked, self.shade, self.question)
-        found.fork = Fork(index, kept, label(None if token is None else given[-1], seed, fields))
+        found.fork = Fork(index, kept, label(None if token is None else given[-1], seed, fields), seed)
         self.branches.append(found)
         return found
 

@@ -113,7 +113,15 @@ class Tree(Sequence[Node]):
         """
         parent = self._node(of)
         result = parent.result.branch(at, token=token, seed=seed, index=parent.index, **changed)
-        self._nodes.append(Node(len(self._nodes), result, 0, of, at, seed))
+        return self.take(result, at, of, seed)
+
+    def take(self, result: GenerationResult, at: int, of: int = 0, seed: int | None = None) -> Node:
+        """What was branched off a node elsewhere, as by a click.
+
+        Raises:
+            ParameterError: a node that is not there.
+        """
+        self._nodes.append(Node(len(self._nodes), result, 0, self._node(of).number, at, seed))
         return self._nodes[-1]
 
     def expand(self, at: int, k: int = 3, of: int = 0, **changed: Any) -> list[Node]:

@@ -8,7 +8,7 @@ from aphrodite.magics.command import Command
 
 _NAMES = (
     *("up", "attach", "connect", "status", "down", "sleep", "wake", "load", "unload", "models"),
-    *("generate", "chat", "embed", "tokens", "trace", "next", "branch", "compare"),
+    *("generate", "chat", "embed", "tokens", "trace", "next", "branch", "compare", "replay"),
     *("top", "presets", "config", "share", "keys", "ui", "play", "help"),
 )
 

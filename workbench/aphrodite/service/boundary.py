@@ -174,7 +174,7 @@ class Refused(msgspec.Struct, tag="refused"):
 
 
 class Admitted(msgspec.Struct, tag="admitted", omit_defaults=True):
-    """A generation was checked and queued; what it begins with counts with its prompt_tokens."""
+    """A generation was checked and queued."""
 
     id: int
     seed: int

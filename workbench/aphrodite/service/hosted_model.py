@@ -132,8 +132,7 @@ class HostedModel:
             if not unfinished:
                 self._forget(message.id)
 
-        begun = len(message.continuation.token_ids) if message.continuation else 0
-        admitted = boundary.Admitted(message.id, request.seed, len(request.prompt_token_ids) + begun)
+        admitted = boundary.Admitted(message.id, request.seed, len(request.prompt_token_ids))
         if message.echo_ids:
             admitted.prompt_token_ids = list(request.prompt_token_ids)
             if message.messages is not None:

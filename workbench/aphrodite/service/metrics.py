@@ -136,14 +136,13 @@ class _Watch:
 
     def _take(self, tokens: list[Token], now: float) -> None:
         for token in tokens:
-            drawn = len(token.token_ids) - len(token.given)
-            if drawn:
+            if token.token_ids:
                 sequence = self._sequences.get(token.index) or self._begin(token.index, now)
                 if sequence.last != now:
                     self._between.observe(now - sequence.last)
                     sequence.last = now
-                sequence.count += drawn
-                self._output_tokens.value += drawn
+                sequence.count += len(token.token_ids)
+                self._output_tokens.value += len(token.token_ids)
             if token.finish_reason is not None:
                 self._sequence_ended(token, now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Enum, Int, List
 
@@ -16,6 +16,12 @@ from aphrodite.display.tree_html import Limb
 from aphrodite.widgets.growing import Branch, Growing
 from aphrodite.widgets.sequence import NOTHING, Json, module, sequence
 from aphrodite.widgets.static import WithStaticForm
+
+if TYPE_CHECKING:  # pandas and plotly take half a second that only `.df` and `.figure()` pay
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from aphrodite.lab import Tree
 
 _PENDING = NOTHING | {"facts": "writing on …"}
 
@@ -55,6 +61,28 @@ class BranchTree(WithStaticForm):
     def selected(self) -> Generation | None:
         """The one whose text is shown; None while it is being written."""
         return self._root if self.chosen == 0 else self._growing.branches[self.chosen - 1].generation
+
+    @property
+    def tree(self) -> Tree:
+        """The same without a widget, to compute with."""
+        from aphrodite.lab import Tree
+
+        found, numbers = Tree(self._root.result, self._index), {0: 0}
+        for place, branch in enumerate(self._growing.branches, start=1):
+            if branch.generation is not None:
+                made = branch.generation
+                seed = None if made.fork is None else made.fork.seed
+                numbers[place] = found.take(made.result, branch.at, numbers[branch.of], seed).number
+        return found
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a sequence: node, parent, at, token, seed, text (its own), tokens, mean_logprob, finish_reason."""
+        return self.tree.df
+
+    def figure(self) -> go.Figure:
+        """The tree with plotly."""
+        return self.tree.figure()
 
     def branch(self, at: int, token_id: int | None = None, of: int = 0) -> None:
         """What a click does: write on from before token `at` of a sequence (0 is the root, n the n-th branch) with

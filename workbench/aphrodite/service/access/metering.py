@@ -13,7 +13,7 @@ def metered(model: str, user: User, request: ToEngine) -> Sink:
 
     def count(news: News) -> None:
         if isinstance(news, list):
-            spent(0, sum([len(token.token_ids) - len(token.given) for token in news]))
+            spent(0, sum([len(token.token_ids) for token in news]))
         elif isinstance(news, Admitted | Vectors):
             spent(news.prompt_tokens, 0)
 
