@@ -63,7 +63,7 @@ def test_a_wrong_choice_of_kernels_is_one_line() -> None:
     process = start("version", env={**os.environ, "APHRODITE_KERNELS": "abacus"})
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
-    assert err == "error: APHRODITE_KERNELS='abacus' is not one of 'auto', 'native', 'reference'\n"
+    assert err == "error: APHRODITE_KERNELS='abacus' is not one of 'auto', 'native', 'triton', 'reference'\n"
 
 
 @pytest.mark.slow
