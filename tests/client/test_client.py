@@ -92,9 +92,10 @@ def test_both_clients_have_the_same_calls() -> None:
     def calls(kind: type) -> set[str]:
         return {name for name in dir(kind) if not name.startswith("_")}
 
-    twins = {"agenerate", "achat", "astream", "aembed", "anext_token", "ascore", "aperplexity"}
-    assert calls(Client) - calls(AsyncClient) - {"model"} == twins | {"start"}
-    assert calls(AsyncClient) <= calls(Client)
+    own, remote = calls(Client), calls(AsyncClient)
+    twins = {name for name in own if name.startswith("a") and name[1:] in own}
+    assert own - remote - twins == {"start", "model", "branch", "replay"}, "a result asks its maker for abranch"
+    assert remote - own == {"belongs_to"} and {"agenerate", "ascore", "abranch", "areplay"} <= twins
     assert "Complete one prompt or many" in (inspect.getdoc(Client.generate) or "")
 
 
