@@ -251,7 +251,7 @@ def test_on_other_architectures(tmp_path: Path, kind: str) -> None:
     folder = write_checkpoint(tmp_path, kind)
     with LLM(folder, enable_prefix_caching=False) as whole, LLM(folder, max_num_batched_tokens=7) as chunked:
 
-        @given(many=batches(vocab=MODELS_VOCAB, longest=60, stop=None))
+        @given(many=batches(vocab=MODELS_VOCAB, longest=60, stop=None, banned_phrases=()))
         @settings(CHECKED, max_examples=4)
         def check(many: list[Ask]) -> None:
             expected = [alone(whole, ask) for ask in many]
