@@ -54,7 +54,7 @@ TOGETHER = [
         "adaptive and greedy",
         {"adaptive_target": 0.5, "temperature": 0},
         "adaptive_target",
-        "temperature=0 draws nothing",
+        "temperature=0 leaves no choice",
     ),
     *(
         Case(
