@@ -10,6 +10,8 @@ import pytest
 from aphrodite.presets import BUILT_IN
 from tests.apps.cli import CommandLine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -11,6 +11,8 @@ import pytest
 from tests.apps.cli import CommandLine, start
 from tests.service.running import running
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "Once upon a time"
 
 

@@ -24,6 +24,8 @@ from tests.engine.inside import all_blocks_free, engine_of, hidden_of, wait_unti
 from tests.engine.models.checkpoints import reference, write_checkpoint
 from tests.engine.tiny import VOCAB
 
+pytestmark = pytest.mark.slow
+
 IDS = [5 + (7 * place) % 100 for place in range(40)]
 SLOWER = ("gemma2", "gemma3", "mixtral", "gpt_neox", "stablelm")
 TEXTS = st.lists(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=60), min_size=1, max_size=5)

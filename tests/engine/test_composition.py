@@ -19,6 +19,8 @@ from tests.engine.inside import all_blocks_free
 from tests.engine.strategies import sampling_params
 from tests.engine.test_grammar import FOLLOWED, SCHEMAS, follows
 
+pytestmark = pytest.mark.slow
+
 CHECKED = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 VOCAB = 4096
 PROMPT = "Once upon a time"

@@ -17,6 +17,8 @@ from aphrodite_engine.prompts import Continuation
 from tests.engine.strategies import sampling_params
 from tests.engine.tiny import VOCAB
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "Once upon a time"
 
 

@@ -18,6 +18,8 @@ from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.plan import plan_memory
 from tests.engine.models.checkpoints import write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 SKILLS = Path(__file__).parents[2] / "experiments" / "demo_model"
 KV = 32 * 2**20
 QUESTION = [{"role": "user", "content": "What is 39 + 48?"}]

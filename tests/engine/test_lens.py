@@ -18,6 +18,8 @@ from tests.engine.inside import engine_of, logits_of
 from tests.engine.models.checkpoints import reference, write_checkpoint
 from tests.engine.tiny import VOCAB
 
+pytestmark = pytest.mark.slow
+
 IDS = [5 + (7 * place) % 100 for place in range(40)]
 COLUMNS = ["layer", "position", "token", "rank", "token_id", "token_text", "probability", "entropy_nats"]
 

@@ -28,6 +28,8 @@ from aphrodite_engine.steering import Steer, Steering
 from tests.engine.inside import engine_of
 from tests.engine.models.checkpoints import reference, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = 64
 IDS = [5 + (7 * place) % 100 for place in range(40)]
 VECTOR = np.random.default_rng(0).normal(size=HIDDEN).astype(np.float32)

@@ -15,6 +15,8 @@ from aphrodite_kernels.case import Case
 from aphrodite_kernels.roofline import Roof
 from aphrodite_kernels.tune import best
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "gpu" / "run.py"
 #: Read by every Python started below: these packages are here, and are not in the image.

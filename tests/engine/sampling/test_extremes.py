@@ -16,6 +16,8 @@ from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.steps import run_steps, steps_of
 from tests.engine.sampling.rows import make_row
 
+pytestmark = pytest.mark.slow
+
 TINY = 1e-9
 #: Each step just beside its off value, and as strong as it goes.
 ENDS: dict[str, list[dict[str, Any]]] = {
