@@ -17,6 +17,8 @@ from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
 from tests.engine.inside import logits_of
 
+pytestmark = pytest.mark.slow
+
 START = "Once upon a time"
 QUESTION = [{"role": "user", "content": "What is 39 + 48?"}]
 TEXT = "Once upon a time there was a little fox. The fox found a red ball, and it was glad. " * 8

@@ -28,6 +28,8 @@ from tests.engine.inside import all_blocks_free, engine_of, logits_of
 from tests.engine.strategies import sampling_params
 from tests.engine.tiny import EOS, VOCAB
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "Once upon a time"
 CHECKED = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 #: Bytes that are no text are frequent in what a random model writes, letters are not.

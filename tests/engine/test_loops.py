@@ -15,6 +15,8 @@ from aphrodite_engine.outputs import CompletionOutput
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.repetition_detection import RepetitionDetection
 
+pytestmark = pytest.mark.slow
+
 ROUND = {"max_pattern_size": 4, "min_pattern_size": 2, "min_count": 3}
 detections = st.builds(
     lambda least, more, count: RepetitionDetection(least + more, count, least),

@@ -14,6 +14,8 @@ from tests.kernels.checking import same_bits
 from tests.kernels.interpreting import INTERPRETED
 from tests.kernels.story import tell
 
+pytestmark = pytest.mark.slow
+
 Path = Callable[[str], None]
 
 
