@@ -23,9 +23,9 @@ sys.path[:0] = [str(HERE.parent / "throughput")]
 
 # These lie in a folder that only this script knows.
 import machine  # noqa: E402  # pyright: ignore[reportMissingImports]
+import marks  # noqa: E402  # pyright: ignore[reportMissingImports]
 from shapes import SHAPES, Shape, checkpoint  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-START, END = "<!-- tables -->", "<!-- end of tables -->"
 PROMPT, TOKENS, PREFILL = 32, 33, 512
 BATCHES = (1, 8, 32)
 #: What is compared with what: (ours, theirs, batch or None for prefill) -> how many times theirs is asked.
@@ -129,12 +129,6 @@ def tables(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{len(next(iter(speeds.values())))} rounds. Measured on: {told}."])
 
 
-def refresh(readme: Path, told: str) -> None:
-    """Rewrite what stands between the marks."""
-    before, rest = readme.read_text().split(START)
-    readme.write_text(f"{before}{START}\n\n{told}\n\n{END}{rest.split(END)[1]}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="0.6b")
@@ -143,7 +137,7 @@ def main() -> None:
     SCRATCH.mkdir(exist_ok=True)
     result = measure(SHAPES[options.shape], options.rounds)
     (HERE / f"results-{options.shape}.json").write_text(json.dumps(result, indent=1) + "\n")
-    refresh(HERE / "README.md", tables(result))
+    marks.rewrite(HERE / "README.md", tables(result))
     print(tables(result))
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-START, END = "<!-- tables -->", "<!-- end of tables -->"
+from marks import rewrite  # pyright: ignore[reportMissingImports]
+
 LAYERS = {
     "bare": "bare uvicorn application, a constant",
     "http": "GET /v1/models",
@@ -20,10 +21,7 @@ Target = tuple[str, str, str, bool]
 
 def refresh(results: Path, readme: Path) -> None:
     """Rewrite what stands between the marks."""
-    text = readme.read_text()
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    readme.write_text(f"{before}{START}\n\n{tables(results)}\n\n{END}{after}")
+    rewrite(readme, tables(results))
 
 
 def tables(results: Path) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from marks import rewrite  # pyright: ignore[reportMissingImports]
+
 README = Path(__file__).with_name("README.md")
 RESULTS = Path(__file__).parent / "results"
-BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 
 Result = dict[str, Any]
 Row = tuple[str, ...]
@@ -18,10 +19,7 @@ Row = tuple[str, ...]
 
 def refresh(results: Path = RESULTS) -> None:
     """Put the current tables between the README's two marks."""
-    text = README.read_text()
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    README.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{after}")
+    rewrite(README, tables(results))
 
 
 def tables(results: Path) -> str:

@@ -69,7 +69,12 @@ def attention(
     chosen = backend_of(q)
     if chosen is Backend.REFERENCE:
         return out.copy_(attention_reference(*arguments))
-    (_attention_native if chosen is Backend.NATIVE else _attention_triton)(*arguments, out)
+    if chosen is Backend.NATIVE:
+        _attention_native(*arguments, out)
+        return out
+    from aphrodite_kernels.gpu import attention as on_gpu
+
+    on_gpu.attention(*arguments, out)
     return out
 
 
@@ -189,23 +194,6 @@ def _attention_native(
         context_len.data_ptr(), out.data_ptr(), batch, heads, k_cache.shape[1], dim, scale, window or 0,
         softcap or 0.0, torch.get_num_threads(),
     )  # fmt: skip
-
-
-def _attention_triton(
-    q: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
-    block_tables: torch.Tensor,
-    query_start: torch.Tensor,
-    context_len: torch.Tensor,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
-    out: torch.Tensor,
-) -> None:
-    from aphrodite_kernels.gpu import attention as on_gpu
-
-    on_gpu.attention(q, k_cache, v_cache, block_tables, query_start, context_len, scale, window, softcap, out)
 
 
 def _case(

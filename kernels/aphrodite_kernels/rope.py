@@ -35,12 +35,15 @@ def rope(
     """
     _check(q, k, positions, cos_sin, q_norm, k_norm)
     chosen = backend_of(q)
-    if chosen is not Backend.REFERENCE:
-        compute = _rope_native if chosen is Backend.NATIVE else _rope_triton
-        compute(q, k, positions, cos_sin, q_norm, k_norm, eps)
-        return
-    q.copy_(rope_reference(q, positions, cos_sin, q_norm, eps))
-    k.copy_(rope_reference(k, positions, cos_sin, k_norm, eps))
+    if chosen is Backend.REFERENCE:
+        q.copy_(rope_reference(q, positions, cos_sin, q_norm, eps))
+        k.copy_(rope_reference(k, positions, cos_sin, k_norm, eps))
+    elif chosen is Backend.NATIVE:
+        _rope_native(q, k, positions, cos_sin, q_norm, k_norm, eps)
+    else:
+        from aphrodite_kernels.gpu import rope as on_gpu
+
+        on_gpu.rope(q, k, positions, cos_sin, q_norm, k_norm, eps)
 
 
 def rope_reference(
@@ -98,20 +101,6 @@ def _rope_native(
         None if q_norm is None else q_norm.data_ptr(), None if k_norm is None else k_norm.data_ptr(), eps,
         torch.get_num_threads(),
     )  # fmt: skip
-
-
-def _rope_triton(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    positions: torch.Tensor,
-    cos_sin: torch.Tensor,
-    q_norm: torch.Tensor | None,
-    k_norm: torch.Tensor | None,
-    eps: float,
-) -> None:
-    from aphrodite_kernels.gpu import rope as on_gpu
-
-    on_gpu.rope(q, k, positions, cos_sin, q_norm, k_norm, eps)
 
 
 def _case(tokens: int, q_heads: int, kv_heads: int, dim: int, rot: int, with_norm: bool) -> Case:

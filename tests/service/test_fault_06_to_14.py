@@ -6,13 +6,13 @@ A refusal names its field and takes no time; after each the service answers the 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.service.leaks import LEAK
 from tests.service.running import Running
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -21,8 +21,6 @@ ASKED: dict[str, dict[str, Any]] = {
     CHAT: {"messages": [{"role": "user", "content": "What is 39 + 48?"}], "max_tokens": 4},
     COMPLETIONS: {"prompt": "Once upon a time", "max_tokens": 4},
 }
-#: A hint that something of ours leaked into an answer.
-LEAK = re.compile(r"Traceback|\.py\b|/work/|/home/|/tmp/|site-packages|0x[0-9a-f]{6,}")
 
 
 @pytest.fixture(autouse=True)

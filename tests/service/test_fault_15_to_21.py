@@ -22,13 +22,12 @@ from aphrodite_engine.constraints.grammar import MAX_CACHED, MAX_CACHED_BYTES, G
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.hub import resolve_model
 from aphrodite_engine.tokenizer import Tokenizer
+from tests.service.leaks import LEAK
 from tests.service.running import Running
 
 CHAT = "/v1/chat/completions"
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "What is 39 + 48?"}]
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
-#: A hint that something of ours leaked into an answer.
-LEAK = re.compile(r"Traceback|\.py\b|/work/|/home/|/tmp/|site-packages|0x[0-9a-f]{6,}|root:")
 
 
 @pytest.fixture(autouse=True)
