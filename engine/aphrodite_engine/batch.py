@@ -1,4 +1,4 @@
-"""The one place where host lists become device tensors."""
+"""One step's work, flattened into tensors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+
+from aphrodite_engine.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,11 @@ def build_batch(entries: Sequence[BatchEntry], block_size: int, device: torch.de
     width = max(len(entry.block_table) for entry in entries)
     tables = [[*entry.block_table, *([0] * (width - len(entry.block_table)))] for entry in entries]
     return Batch(
-        token_ids=_tensor(token_ids, torch.int64, device),
-        positions=_tensor(positions, torch.int64, device),
-        slots=_tensor(slots, torch.int64, device),
-        query_start=_tensor(query_start, torch.int32, device),
-        context_len=_tensor([entry.start for entry in entries], torch.int32, device),
-        block_tables=_tensor(tables, torch.int32, device),
-        logit_rows=_tensor(logit_rows, torch.int64, device),
+        token_ids=uploaded(token_ids, torch.int64, device),
+        positions=uploaded(positions, torch.int64, device),
+        slots=uploaded(slots, torch.int64, device),
+        query_start=uploaded(query_start, torch.int32, device),
+        context_len=uploaded([entry.start for entry in entries], torch.int32, device),
+        block_tables=uploaded(tables, torch.int32, device),
+        logit_rows=uploaded(logit_rows, torch.int64, device),
     )
-
-
-def _tensor(values: Sequence[object], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    tensor = torch.tensor(values, dtype=dtype, pin_memory=device.type == "cuda")
-    return tensor.to(device, non_blocking=True)

@@ -10,6 +10,7 @@ from aphrodite_engine.params import MIN_DIVISOR
 from aphrodite_engine.sampling.ordering import descending, entropy
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.truncation import column
+from aphrodite_engine.upload import uploaded
 
 Rows = Sequence[SamplerRow]
 
@@ -22,7 +23,7 @@ def temperature(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
 def dynamic_temperature(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """l / T with T = min + (max - min) * h^exponent, h = H / ln(possible tokens); one possible token has h = 0."""
     bounds = [(row.params.dynatemp_min, row.params.dynatemp_max, row.params.dynatemp_exponent) for row in rows]
-    low, high, exponent = torch.tensor(bounds, dtype=torch.float64, device=logits.device).T[:, :, None]
+    low, high, exponent = uploaded(bounds, torch.float64, logits.device).T[:, :, None]
     most = (logits > float("-inf")).sum(1, keepdim=True).clamp(min=2).double().log()
     share = (entropy(logits) / most).clamp(0, 1)
     heat = (low + (high - low) * share**exponent).clamp(min=MIN_DIVISOR)
@@ -44,7 +45,7 @@ def skew(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     p = torch.softmax(logits, dim=1)
     ids = descending(p)
     mass = p.gather(1, ids).double().cumsum(1)
-    exponent = torch.tensor([[row.params.skew] for row in rows], dtype=torch.float64, device=logits.device).exp()
+    exponent = uploaded([[row.params.skew] for row in rows], torch.float64, logits.device).exp()
     bent = (mass / mass[:, -1:]) ** exponent
     skewed = torch.diff(bent, dim=1, prepend=torch.zeros_like(bent[:, :1])).clamp(min=0)
     return torch.empty_like(logits).scatter(1, ids, skewed.log().float())

@@ -11,6 +11,7 @@ import torch
 
 from aphrodite_engine.sampling.ordering import ascending, descending, entropy, row_sum
 from aphrodite_engine.sampling.row import SamplerRow
+from aphrodite_engine.upload import uploaded
 from aphrodite_kernels.nucleus import nucleus
 from aphrodite_kernels.sample import philox_uniform
 
@@ -21,13 +22,13 @@ def top_k(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """Keep the k largest; ties at the k-th are kept."""
     sizes = [min(row.params.top_k, logits.shape[1]) for row in rows]
     largest = torch.topk(logits, max(sizes), dim=1).values
-    last = torch.tensor(sizes, dtype=torch.int64, device=logits.device)[:, None] - 1
+    last = uploaded(sizes, torch.int64, logits.device)[:, None] - 1
     return _mask(logits, logits < largest.gather(1, last))
 
 
 def top_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """Keep the smallest sorted prefix with mass >= p; the token that crosses is kept, the lower id wins a tie."""
-    mass = torch.tensor([row.params.top_p for row in rows], dtype=torch.float64, device=logits.device)
+    mass = uploaded([row.params.top_p for row in rows], torch.float64, logits.device)
     return _mask(logits, ~nucleus(torch.softmax(logits, dim=1), mass))
 
 
@@ -52,7 +53,7 @@ def top_n_sigma(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     values = torch.where(finite, logits, 0.0).double()
     distance = torch.where(finite, values - row_sum(values) / count, 0.0)
     deviation = (row_sum(distance * distance) / count).sqrt()
-    sigmas = torch.tensor([[row.params.top_n_sigma] for row in rows], dtype=torch.float64, device=logits.device)
+    sigmas = uploaded([[row.params.top_n_sigma] for row in rows], torch.float64, logits.device)
     return _mask(logits, logits < logits.amax(dim=1, keepdim=True) - sigmas * deviation)
 
 
@@ -68,7 +69,7 @@ def tfs(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     ordered = p.gather(1, ids).double()
     curvature = (ordered[:, 2:] - 2 * ordered[:, 1:-1] + ordered[:, :-2]).abs().cumsum(1)
     total = curvature[:, -1:]
-    limit = torch.tensor([[row.params.tfs] for row in rows], dtype=torch.float64, device=logits.device)
+    limit = uploaded([[row.params.tfs] for row in rows], torch.float64, logits.device)
     tail = torch.zeros_like(p, dtype=torch.bool)
     tail[:, 1:-1] = curvature > limit * total
     tail[:, -1:] = total > 0  # all of the curvature is before the last
@@ -77,7 +78,7 @@ def tfs(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
 
 def eta_cutoff(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """e' = e * 1e-4; mask p < min(e', sqrt(e') * exp(-H)) (arXiv 2210.15191)."""
-    share = torch.tensor([[row.params.eta_cutoff * 1e-4] for row in rows], dtype=torch.float64, device=logits.device)
+    share = uploaded([[row.params.eta_cutoff * 1e-4] for row in rows], torch.float64, logits.device)
     floor = torch.minimum(share, share.sqrt() * torch.exp(-entropy(logits)))
     return _mask_but_best(logits, torch.softmax(logits, dim=1) < floor)
 
@@ -93,7 +94,7 @@ def typical_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     logprobs = torch.log_softmax(logits, dim=1)
     ids = ascending((-logprobs - entropy(logits)).abs().float())
     ordered = logprobs.exp().gather(1, ids).double()
-    mass = torch.tensor([[row.params.typical_p] for row in rows], dtype=torch.float64, device=logits.device)
+    mass = uploaded([[row.params.typical_p] for row in rows], torch.float64, logits.device)
     keep = (ordered.cumsum(1) - ordered < mass) & (ordered > 0)
     keep[:, 0] = True
     return _mask(logits, ~torch.zeros_like(keep).scatter(1, ids, keep))
@@ -123,13 +124,13 @@ def coins(logits: torch.Tensor, rows: Rows, purpose: int) -> torch.Tensor:
 def streams(device: torch.device, rows: Rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Seeds, sequence indices and positions of the rows, (R,) int64 each: what keys their random numbers."""
     keys = [(row.seed, row.sequence_index, row.position) for row in rows]
-    seeds, sequences, positions = torch.tensor(keys, dtype=torch.int64, device=device).T.contiguous()
+    seeds, sequences, positions = uploaded(keys, torch.int64, device).T.contiguous()
     return seeds, sequences, positions
 
 
 def column(logits: torch.Tensor, values: list[float]) -> torch.Tensor:
     """(R, 1) float32: a number a row."""
-    return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
+    return uploaded(values, torch.float32, logits.device)[:, None]
 
 
 def _mask(logits: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,18 @@
+"""From host lists to tensors on the device, without waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def uploaded(values: Sequence[object], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A list, or a list of equal lists, as a tensor on `device`.
+
+    torch.tensor(..., device="cuda") waits for all that the device still has to do: the copy starts from pageable
+    memory. From pinned memory it is one more thing in the queue; torch keeps that memory until the copy is done.
+    """
+    if device.type != "cuda":
+        return torch.tensor(values, dtype=dtype, device=device)
+    return torch.tensor(values, dtype=dtype, pin_memory=True).to(device, non_blocking=True)
