@@ -33,7 +33,10 @@ class EngineConfig:
         seed: requests without a seed of their own get one derived from it; None draws from the system.
         quantization: "int8" holds the weights of matrices as 8-bit integers with a scale a row (models of the fast
             path); None as `dtype` says.
-        enforce_eager: there are no CUDA graphs yet, so both values run eagerly.
+        enforce_eager: launch the kernels of every step one by one. Otherwise, on a GPU, a model of the fast path
+            decodes by replaying CUDA graphs.
+        run_ahead: launch a step before the tokens of the one in front of it are read, where no draw needs them on the
+            host; None does so on a GPU. Tokens are the same either way.
     """
 
     dtype: str = "auto"
@@ -53,6 +56,7 @@ class EngineConfig:
     determinism: Determinism = "strict"
     quantization: Quantization | None = None
     enforce_eager: bool = False
+    run_ahead: bool | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", *DTYPES):
@@ -66,8 +70,9 @@ class EngineConfig:
             raise ParameterError("gpu_memory_utilization", share, "a number above 0 up to 1")
         for name in ("trust_remote_code", "enable_prefix_caching", "enforce_eager"):
             _of_type(name, getattr(self, name), bool, "True or False")
-        if self.offline is not None:
-            _of_type("offline", self.offline, bool, "True, False or None")
+        for name in ("offline", "run_ahead"):
+            if getattr(self, name) is not None:
+                _of_type(name, getattr(self, name), bool, "True, False or None")
         if self.revision is not None:
             _of_type("revision", self.revision, str, "a branch, tag or commit")
         if self.download_dir is not None:
@@ -91,6 +96,11 @@ class EngineConfig:
         if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
             raise ParameterError("device", self.device, "cpu, or cuda where torch sees a GPU")
         return device
+
+    @property
+    def runs_ahead(self) -> bool:
+        """What `run_ahead` comes to on this device."""
+        return self.torch_device().type == "cuda" if self.run_ahead is None else self.run_ahead
 
     def torch_dtype(self, model_dtype: torch.dtype) -> torch.dtype:
         """The dtype of weights, activations and KV."""

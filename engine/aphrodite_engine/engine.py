@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,6 +11,8 @@ import torch
 
 from aphrodite_engine.constraints.redraws import MAX_IN_A_ROW, Redraws
 from aphrodite_engine.dead_end import dead_end, is_lost, not_allowed
+from aphrodite_engine.flight import ChunkResult, Flight
+from aphrodite_engine.flights import Flights
 from aphrodite_engine.hidden_states import ByLayer, joined
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import (
@@ -24,7 +25,7 @@ from aphrodite_engine.outputs import (
 )
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request, Sequence
-from aphrodite_engine.runner import ChunkResult, Runner
+from aphrodite_engine.runner import Runner
 from aphrodite_engine.sampling.feedback import feedback_of
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.logprobs import TopLogprobs
@@ -91,6 +92,7 @@ class Engine:
         vocab_size: int,
         max_model_len: int,
         eos_token_ids: tuple[int, ...],
+        run_ahead: bool = False,
     ) -> None:
         self.runner, self.scheduler, self.tokenizer = runner, scheduler, tokenizer
         self.model_key, self.vocab_size, self.max_model_len = model_key, vocab_size, max_model_len
@@ -98,8 +100,8 @@ class Engine:
         self._limits = Limits(eos_token_ids, max_model_len)
         self._jobs: dict[str, _Job] = {}
         self._texts: dict[Sequence, SequenceText] = {}
-        self._in_step: list[str] = []
         self._pulse = Pulse()
+        self._flights = Flights(runner, scheduler, self._limits, self._pulse, run_ahead)
         self._prompt_tokens = self._cached_tokens = self._output_tokens = 0
 
     def stats(self) -> EngineStats:
@@ -192,7 +194,9 @@ class Engine:
 
     def fail_step(self, error: BaseException) -> list[TokenEvent]:
         """After step() raised: end, with this error, the requests that took part in it. The others go on."""
-        return [event for request_id in self._in_step for event in self._fail(request_id, error)]
+        chunks = self._flights.at_stake
+        took_part = self._jobs if chunks is None else (chunk.sequence.request.request_id for chunk in chunks)
+        return [event for request_id in dict.fromkeys(took_part) for event in self._fail(request_id, error)]
 
     def fail_all(self, error: BaseException) -> list[TokenEvent]:
         """End every request with this error."""
@@ -201,32 +205,27 @@ class Engine:
     @torch.inference_mode()
     def step(self) -> list[TokenEvent]:
         """One step for everyone; returns its news."""
-        self._in_step = list(self._jobs)
-        chunks = self.scheduler.schedule()
-        self._in_step = list(dict.fromkeys(chunk.sequence.request.request_id for chunk in chunks))
-        if not chunks:
+        flight = self._flights.land()
+        if flight is None:
             if self.has_work:
                 raise RuntimeError("the scheduler found nothing to run although requests wait")
             return []
-        with self._pulse.during(sum(chunk.length for chunk in chunks)):
-            self._note_start(chunk.sequence for chunk in chunks)
-            results = self.runner.run(chunks, self.eos_token_ids)
-            self.scheduler.update(chunks)
-            return [event for result in results for event in self._digest(result)]
+        with self._pulse.during(flight.num_tokens):
+            self._note_start(flight)
+            return [event for result in flight.results for event in self._digest(result)]
 
-    def _note_start(self, sequences: Iterable[Sequence]) -> None:
-        now = time.perf_counter()
-        for sequence in sequences:
-            job = self._jobs[sequence.request.request_id]
-            if job.first_step is None:
-                job.first_step = now
+    def _note_start(self, flight: Flight) -> None:
+        for sequence in (chunk.sequence for chunk in flight.chunks):
+            job = self._jobs.get(sequence.request.request_id)
+            if job is not None and job.first_step is None:
+                job.first_step = flight.launched
                 self._prompt_tokens += len(sequence.token_ids)
                 self._cached_tokens += sequence.num_cached or 0
 
     def _digest(self, result: ChunkResult) -> list[TokenEvent]:
         sequence = result.chunk.sequence
         if sequence not in self._texts:
-            return []  # a sibling failed a moment ago, and with it the request
+            return []  # it ended while the step ran, or a sibling failed a moment ago, and with it the request
         job = self._jobs[sequence.request.request_id]
         if sequence.request.capture is not None:
             return self._digest_captured(job, result)
@@ -293,12 +292,18 @@ class Engine:
         self.scheduler.finish(sequence)
         job.unfinished -= 1
         if job.unfinished == 0:
-            del self._jobs[job.request.request_id]
+            self._forget(job)
+
+    def _forget(self, job: _Job) -> None:
+        del self._jobs[job.request.request_id]
+        if not self._jobs:
+            self._flights.forget()
 
     def _fail(self, request_id: str, error: BaseException) -> list[TokenEvent]:
-        job = self._jobs.pop(request_id, None)
+        job = self._jobs.get(request_id)
         if job is None:
             return []
+        self._forget(job)
         for sequence in job.sequences:
             if self._texts.pop(sequence, None) is not None:
                 self.scheduler.finish(sequence)

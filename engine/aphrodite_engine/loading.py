@@ -64,7 +64,7 @@ def load(
         for spec in facts.kv_layers
     ]
     engine = Engine(
-        Runner(model, KVTensors(BLOCK_SIZE, layers), device),
+        Runner(model, KVTensors(BLOCK_SIZE, layers), device, draws_on_device=config.runs_ahead),
         Scheduler(
             BlockPool(plan.kv_blocks), config.max_num_batched_tokens, config.max_num_seqs, config.enable_prefix_caching
         ),
@@ -73,5 +73,6 @@ def load(
         vocab_size=facts.vocab_size,
         max_model_len=plan.max_model_len,
         eos_token_ids=eos,
+        run_ahead=config.runs_ahead,
     )
     return Loaded(facts, tokenizer, eos, engine, None)

@@ -15,7 +15,9 @@ from aphrodite_engine.hidden_states import Capture
 from aphrodite_engine.kv_cache import BLOCK_SIZE, extend_hashes
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.prompts import Continuation
+from aphrodite_engine.sampling.feedback import feedback_of
 from aphrodite_engine.sampling.history import TokenHistory
+from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
 from aphrodite_engine.sampling.suffixes import SuffixMatches
 from aphrodite_engine.steering import Steering
 
@@ -72,6 +74,15 @@ class Request:
         """Whether it reaches into the model's layers."""
         return self.capture is not None or bool(self.steering.pushes)
 
+    @cached_property
+    def needs_host(self) -> bool:
+        """Whether the host must know a token before the next can be drawn, or tells more of it than its id."""
+        params = self.params
+        reports = params.logprobs is not None or params.prompt_logprobs is not None or params.trace is not None
+        remembers = uses_history(params) or uses_suffixes(params) or feedback_of(params) is not None
+        obeys = bool(self.grammar or self.bad_words or params.banned_phrases or params.logit_bias)
+        return not self.draws or reports or remembers or obeys or params.allowed_token_ids is not None
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -90,7 +101,7 @@ class Sequence:
         token_ids: prompt and output.
         num_computed: tokens that need no more computing.
         num_stored: tokens whose keys and values are in the cache; one more than computed where only its logits lack.
-        block_table: KV blocks in order.
+        block_table: KV blocks in order. The list grows at its end; for any other change a new list takes its place.
         block_hashes: hash of every full block of token_ids.
         num_published: blocks already offered to other sequences.
         num_cached: prompt tokens found in the cache at first admission; None before.

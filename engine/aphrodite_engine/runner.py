@@ -3,56 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Chunks
-from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 
-from aphrodite_engine.batch import Batch, BatchEntry, build_batch
+from aphrodite_engine.batch import BatchEntry, build_batch
+from aphrodite_engine.flight import ChunkResult, Draws, Flight
 from aphrodite_engine.hidden_states import ByLayer, Capture
 from aphrodite_engine.lens import read_states
 from aphrodite_engine.models.base import Decoder, KVTensors
 from aphrodite_engine.models.taps import Taps
-from aphrodite_engine.request import Sequence
 from aphrodite_engine.sampling.logprobs import TopLogprobs, top_logprobs
-from aphrodite_engine.sampling.pipeline import Drawn, sample
+from aphrodite_engine.sampling.on_device import can_stay_on_device, draw_on_device
+from aphrodite_engine.sampling.pipeline import sample
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.scheduler import Chunk
+from aphrodite_engine.upload import uploaded
 
 #: Rows of prompt logits held at once: 152k words x 64 rows in float32 are 39 MB.
 PROMPT_LOGPROB_ROWS = 64
 
 
-@dataclass
-class ChunkResult:
-    """What a chunk gave its sequence.
+class Runner:
+    """A model, its cache and the sampler.
 
-    Attributes:
-        drawn: the next token, where the chunk reached the sequence's end.
-        prompt_logprobs: of the prompt tokens that follow the chunk's rows, where asked for.
-        hidden: (length, hidden) float32 final hidden states, for embedding requests.
-        captured: what a request for hidden states gets of the chunk's tokens.
+    Args:
+        draws_on_device: leave tokens on the device, until they are read, where the sampler can.
     """
 
-    chunk: Chunk
-    drawn: Drawn | None = None
-    prompt_logprobs: list[TopLogprobs] = field(default_factory=list)
-    hidden: torch.Tensor | None = None
-    captured: ByLayer | None = None
-
-
-class Runner:
-    """A model, its cache and the sampler."""
-
-    def __init__(self, model: Decoder, kv: KVTensors, device: torch.device) -> None:
+    def __init__(self, model: Decoder, kv: KVTensors, device: torch.device, *, draws_on_device: bool = False) -> None:
         self.model, self.kv, self.device = model, kv, device
+        self._draws_on_device = draws_on_device
 
-    def run(self, chunks: Chunks[Chunk], eos_token_ids: tuple[int, ...]) -> list[ChunkResult]:
-        """Compute the chunks together. A chunk's result does not depend on the others (in strict determinism)."""
+    def launch(self, chunks: Chunks[Chunk], eos_token_ids: tuple[int, ...], front: Draws | None = None) -> Flight:
+        """Compute the chunks together. A chunk's result does not depend on the others (in strict determinism).
+
+        Args:
+            front: what the step in front of it drew; chunks with an `unread` token take it from there.
+        """
         batch = build_batch([_entry(chunk) for chunk in chunks], self.kv.block_size, self.device)
+        if front is not None:
+            _take_over(front.tokens, batch.token_ids, chunks)
         taps = _taps(chunks, self.device)
         hidden = self.model.forward(batch, self.kv, taps)
         results = [ChunkResult(chunk) for chunk in chunks]
-        self._draw(hidden, batch, results, eos_token_ids)
+        drawing = [result for result in results if _draws(result.chunk)]
+        draws = self._draw(self.model.logits(hidden[batch.logit_rows]), drawing, eos_token_ids) if drawing else None
+        self._report(results, hidden, taps)
+        return Flight(chunks, results, drawing, draws)
+
+    def _draw(self, logits: torch.Tensor, drawing: list[ChunkResult], eos_token_ids: tuple[int, ...]) -> Draws | None:
+        """A token for each; None where all are known to the host at once."""
+        rows = [_sampler_row(result.chunk, eos_token_ids) for result in drawing]
+        if self._draws_on_device and can_stay_on_device(rows):
+            return Draws(draw_on_device(logits, rows))
+        for result, drawn in zip(drawing, sample(logits, rows), strict=True):
+            result.drawn = drawn
+        return None
+
+    def _report(self, results: list[ChunkResult], hidden: torch.Tensor, taps: Taps | None) -> None:
+        """What requests ask for besides tokens."""
         first_row = 0
         for result in results:
             rows = hidden[first_row : first_row + result.chunk.length]
@@ -65,18 +75,6 @@ class Runner:
             elif request.params.prompt_logprobs is not None:
                 result.prompt_logprobs = self._prompt_logprobs(rows, result.chunk, request.params.prompt_logprobs)
             first_row += result.chunk.length
-        return results
-
-    def _draw(
-        self, hidden: torch.Tensor, batch: Batch, results: list[ChunkResult], eos_token_ids: tuple[int, ...]
-    ) -> None:
-        drawing = [result for result in results if _draws(result.chunk)]
-        if not drawing:
-            return
-        logits = self.model.logits(hidden[batch.logit_rows])
-        rows = [_sampler_row(result.chunk.sequence, eos_token_ids) for result in drawing]
-        for result, drawn in zip(drawing, sample(logits, rows), strict=True):
-            result.drawn = drawn
 
     def _captured(self, taps: Taps, first_row: int, hidden: torch.Tensor, capture: Capture) -> ByLayer:
         """Each layer's states with the final ones as one more layer, or what the lens reads from each layer's."""
@@ -122,7 +120,7 @@ def _taps(chunks: Chunks[Chunk], device: torch.device) -> Taps | None:
 def _entry(chunk: Chunk) -> BatchEntry:
     sequence = chunk.sequence
     return BatchEntry(
-        token_ids=sequence.token_ids[chunk.start : chunk.start + chunk.length],
+        token_ids=(0,) if chunk.unread is not None else sequence.token_ids[chunk.start : chunk.start + chunk.length],
         start=chunk.start,
         block_table=sequence.block_table,
         first_stored=chunk.first_stored,
@@ -130,15 +128,26 @@ def _entry(chunk: Chunk) -> BatchEntry:
     )
 
 
-def _sampler_row(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> SamplerRow:
-    request, position, redraws = sequence.request, len(sequence.token_ids), sequence.redraws
+def _take_over(drawn: torch.Tensor, token_ids: torch.Tensor, chunks: Chunks[Chunk]) -> None:
+    """Put the tokens that nobody has read where the batch has room for them. NOTHING is no id: its row is dropped."""
+    ends = accumulate(chunk.length for chunk in chunks)
+    pairs = [(end - 1, chunk.unread) for end, chunk in zip(ends, chunks, strict=True) if chunk.unread is not None]
+    if pairs:
+        places, rows = uploaded(pairs, torch.int64, token_ids.device).T
+        token_ids.index_copy_(0, places, drawn.index_select(0, rows).clamp_(min=0))
+
+
+def _sampler_row(chunk: Chunk, eos_token_ids: tuple[int, ...]) -> SamplerRow:
+    """Of the token behind the chunk; the host may not know the chunk's own."""
+    sequence, position = chunk.sequence, chunk.start + chunk.length
+    request, redraws = sequence.request, sequence.redraws
     return SamplerRow(
         params=request.params,
         seed=request.seed,
         sequence_index=sequence.draw_index,
         position=position,
         token_ids=sequence.token_ids,
-        num_output=sequence.num_output,
+        num_output=position - sequence.prompt_len,
         banned_until_min=(*eos_token_ids, *request.params.stop_token_ids),
         history=sequence.history,
         suffixes=sequence.suffixes,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from aphrodite_engine.kv_cache import BLOCK_SIZE, BlockPool
 from aphrodite_engine.request import Sequence, Status
@@ -17,6 +17,8 @@ class Chunk:
     Attributes:
         first_stored: positions below it already have their keys and values in the cache.
         samples: the chunk reaches the sequence's end, so its last row yields the next token.
+        unread: the chunk's only token is the one in this row of what the step in front of it drew: the host does not
+            know it yet. None is a chunk of known tokens.
     """
 
     sequence: Sequence
@@ -24,6 +26,23 @@ class Chunk:
     length: int
     first_stored: int
     samples: bool
+    unread: int | None = None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What a step that was launched has drawn, as far as the host knows without reading it.
+
+    Attributes:
+        rows: of each sequence that has one more token than the host knows, its row in the tokens drawn.
+        ending: sequences that end with that token, whatever it is.
+    """
+
+    rows: Mapping[Sequence, int] = field(default_factory=dict)
+    ending: frozenset[Sequence] = frozenset()
+
+
+_ALL_READ = Unread()
 
 
 class Scheduler:
@@ -48,13 +67,25 @@ class Scheduler:
 
     def schedule(self) -> list[Chunk]:
         """Plan a step: running sequences first, then as many waiting ones as budget and blocks allow."""
-        chunks, budget, preempted = self._schedule_running()
+        chunks, budget, preempted = self._schedule_running(_ALL_READ)
         if not preempted:
             chunks += self._admit(budget)
         return chunks
 
+    def schedule_behind(self, unread: Unread) -> list[Chunk]:
+        """Plan the step behind one whose tokens nobody has read. Nobody gives blocks back for it: nothing is planned
+        where they may not suffice."""
+        missing = sum(max(0, _blocks_for(_length(s, unread)) - len(s.block_table)) for s in self.running)
+        if missing > self.pool.num_free:
+            return []
+        chunks, budget, _ = self._schedule_running(unread)
+        return chunks + self._admit(budget)
+
     def update(self, chunks: Iterable[Chunk]) -> None:
-        """Record a finished step: what was computed becomes findable by its hash."""
+        """Record a step that was launched: what it computes becomes findable by its hash.
+
+        It may still run. Whoever finds a block reads it in a later step, and steps run one after the other.
+        """
         for chunk in chunks:
             sequence = chunk.sequence
             sequence.num_computed = sequence.num_stored = chunk.start + chunk.length
@@ -71,14 +102,21 @@ class Scheduler:
         whole = position // BLOCK_SIZE
         kept = whole if sequence.num_published > whole else _blocks_for(position)
         self.pool.release(sequence.block_table[kept:])
-        del sequence.block_table[kept:]
+        sequence.block_table = sequence.block_table[:kept]
         sequence.num_published = min(sequence.num_published, whole)
         sequence.num_stored = min(position, kept * BLOCK_SIZE)
         # The last token is computed again, for its logits.
         sequence.num_computed = min(position - 1, sequence.num_stored)
 
     def finish(self, sequence: Sequence) -> None:
-        """Take a sequence out, wherever it is, and free its blocks."""
+        """Take a sequence out, wherever it is, and free its blocks.
+
+        A step that was launched may still compute its next token and write its keys and values. That is a place
+        behind all that was published; and whoever is given the block writes each place, in a later step, before it
+        reads it.
+        """
+        if self.prefix_caching:
+            self._publish(sequence)
         if sequence.status is Status.RUNNING:
             self.running.remove(sequence)
         elif sequence.status is Status.WAITING:
@@ -86,15 +124,15 @@ class Scheduler:
         sequence.status = Status.FINISHED
         self._release(sequence)
 
-    def _schedule_running(self) -> tuple[list[Chunk], int, bool]:
+    def _schedule_running(self, unread: Unread) -> tuple[list[Chunk], int, bool]:
         chunks: list[Chunk] = []
         budget, preempted = self.max_num_batched_tokens, False
         for sequence in list(self.running):
             if budget == 0:
                 break
-            if sequence.status is not Status.RUNNING:
-                continue  # made room for one before it
-            length = min(len(sequence.token_ids) - sequence.num_computed, budget)
+            if sequence.status is not Status.RUNNING or sequence in unread.ending:
+                continue  # it made room for one before it, or there is nothing left to do for it
+            length = min(_length(sequence, unread) - sequence.num_computed, budget)
             while not self._grow(sequence, sequence.num_computed + length):
                 victim = self.running[-1]
                 preempted = True
@@ -102,7 +140,7 @@ class Scheduler:
                 if victim is sequence:
                     break
             if sequence.status is Status.RUNNING:
-                chunks.append(self._chunk(sequence, length, first_stored=sequence.num_stored))
+                chunks.append(_chunk(sequence, length, sequence.num_stored, unread.rows.get(sequence)))
                 budget -= length
         return chunks, budget, preempted
 
@@ -125,7 +163,7 @@ class Scheduler:
             if missing > self.pool.num_free - self.pool.num_free_among(cached):
                 break
             self._start(sequence, cached, missing, start)
-            chunks.append(self._chunk(sequence, length, first_stored=stored))
+            chunks.append(_chunk(sequence, length, stored, None))
             budget -= length
             in_progress.update(sequence.block_hashes[len(cached) :])
         return chunks
@@ -157,10 +195,6 @@ class Scheduler:
         self.waiting.remove(sequence)
         bisect.insort(self.running, sequence, key=_order)
 
-    def _chunk(self, sequence: Sequence, length: int, first_stored: int) -> Chunk:
-        start = sequence.num_computed
-        return Chunk(sequence, start, length, first_stored, samples=start + length == len(sequence.token_ids))
-
     def _grow(self, sequence: Sequence, num_tokens: int) -> bool:
         missing = _blocks_for(num_tokens) - len(sequence.block_table)
         if missing > self.pool.num_free:
@@ -183,9 +217,22 @@ class Scheduler:
         sequence.num_computed = sequence.num_stored = sequence.num_published = 0
 
     def _publish(self, sequence: Sequence) -> None:
-        for index in range(sequence.num_published, sequence.num_computed // BLOCK_SIZE):
+        # The hash of a block lacks where the host has not read its last token.
+        full = min(sequence.num_computed // BLOCK_SIZE, len(sequence.block_hashes))
+        for index in range(sequence.num_published, full):
             self.pool.publish(sequence.block_table[index], sequence.block_hashes[index])
             sequence.num_published = index + 1
+
+
+def _length(sequence: Sequence, unread: Unread) -> int:
+    """Tokens of a sequence, one that nobody has read included."""
+    return len(sequence.token_ids) + (sequence in unread.rows)
+
+
+def _chunk(sequence: Sequence, length: int, first_stored: int, unread: int | None) -> Chunk:
+    start = sequence.num_computed
+    num_tokens = len(sequence.token_ids) + (unread is not None)
+    return Chunk(sequence, start, length, first_stored, start + length == num_tokens, unread)
 
 
 def _blocks_for(num_tokens: int) -> int:

@@ -37,6 +37,12 @@ class Limits:
     eos_token_ids: tuple[int, ...]
     max_model_len: int
 
+    def is_full(self, sequence: Sequence, unread: int = 0) -> bool:
+        """Whether it ends here for its length, with so many tokens more than the host knows."""
+        most = sequence.request.params.max_tokens
+        has_all = most is not None and sequence.num_output + unread >= most
+        return has_all or len(sequence.token_ids) + unread >= self.max_model_len
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -183,7 +189,7 @@ class SequenceText:
             return End("stop")
         if goes_round and sequence.num_output >= self._params.min_tokens:
             return End("repetition")
-        return End("length") if self._is_full(sequence) else End()
+        return End("length") if self._limits.is_full(sequence) else End()
 
     def _shows(self, token_id: int) -> bool:
         return self._params.include_stop_str_in_output or not self._ends_by_id(token_id)
@@ -191,8 +197,3 @@ class SequenceText:
     def _ends_by_id(self, token_id: int) -> bool:
         is_eos = token_id in self._limits.eos_token_ids and not self._params.ignore_eos
         return is_eos or token_id in self._params.stop_token_ids
-
-    def _is_full(self, sequence: Sequence) -> bool:
-        most = self._params.max_tokens
-        has_all = most is not None and sequence.num_output >= most
-        return has_all or len(sequence.token_ids) >= self._limits.max_model_len

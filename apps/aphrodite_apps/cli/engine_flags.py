@@ -84,6 +84,7 @@ ENGINE_FLAGS = (
     EngineFlag("enable_prefix_caching", "reuse the KV blocks of equal prompt beginnings", "yes", None),
     EngineFlag("quantization", "int8: weights as 8-bit integers, a scale a row", "none", metavar="NAME"),
     EngineFlag("enforce_eager", "never use CUDA graphs", "no", None),
+    EngineFlag("run_ahead", "launch a step before the tokens of the last one are read", "on a GPU", None),
 )
 
 

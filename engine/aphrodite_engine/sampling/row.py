@@ -20,7 +20,8 @@ class SamplerRow:
     Attributes:
         seed, sequence_index, position: with the purpose of a draw they key its random numbers; `position` is the
             absolute place of the token to be drawn (prompt length + output tokens so far).
-        token_ids: prompt and output; num_output: how many of them are output.
+        token_ids: prompt and output; num_output: how many of them are output. In a step that was launched before the
+            last one was read, `token_ids` lacks the last token, which `position` and `num_output` count.
         banned_until_min: EOS and stop ids, impossible until min_tokens output tokens.
         history: counts of its tokens, where a step asks for them.
         suffixes: where it repeats itself, where a step asks for it.

@@ -66,6 +66,7 @@ def test_rows_of_other_kinds_do_not_stay_either() -> None:
         assert not can_stay_on_device([replace(row, **other)])
 
 
+@pytest.mark.slow  # torch imports its meta kernels for it
 def test_nothing_is_read_back() -> None:
     """On the meta device there is nothing to read: an item(), a branch on data or a nonzero() raises."""
     rows = [
