@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
+from aphrodite_engine.scheduler import Chunk
 from aphrodite_engine.upload import uploaded
 
 
@@ -74,3 +76,16 @@ def build_batch(entries: Sequence[BatchEntry], block_size: int, device: torch.de
         block_tables=uploaded(tables, torch.int32, device),
         logit_rows=uploaded(logit_rows, torch.int64, device),
     )
+
+
+def take_over(drawn: torch.Tensor, token_ids: torch.Tensor, chunks: Sequence[Chunk]) -> None:
+    """Write the tokens that nobody has read to their places among those of a step (T,).
+
+    Args:
+        drawn: (R,) int64, of the step in front. NOTHING is no id; a row that gets id 0 in its place is dropped.
+    """
+    ends = accumulate(chunk.length for chunk in chunks)
+    pairs = [(end - 1, chunk.unread) for end, chunk in zip(ends, chunks, strict=True) if chunk.unread is not None]
+    if pairs:
+        places, rows = uploaded(pairs, torch.int64, token_ids.device).T
+        token_ids.index_copy_(0, places, drawn.index_select(0, rows).clamp_(min=0))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.models.base import Determinism, Quantization
+from aphrodite_engine.models.base import Determinism, ModelConfig, Quantization
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -101,6 +101,11 @@ class EngineConfig:
     def runs_ahead(self) -> bool:
         """What `run_ahead` comes to on this device."""
         return self.torch_device().type == "cuda" if self.run_ahead is None else self.run_ahead
+
+    def uses_graphs(self, model: ModelConfig) -> bool:
+        """Whether a model decodes by CUDA graphs. Those of the universal path are transformers' code, which may read
+        from the device on its way."""
+        return self.torch_device().type == "cuda" and model.path == "fast" and not self.enforce_eager
 
     def torch_dtype(self, model_dtype: torch.dtype) -> torch.dtype:
         """The dtype of weights, activations and KV."""

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from aphrodite_engine.config import EngineConfig
+from aphrodite_engine.decode_graphs import CudaCapture, DecodeGraphs
+from aphrodite_engine.decode_state import DecodeState
 from aphrodite_engine.engine import Engine
 from aphrodite_engine.kv_cache import BLOCK_SIZE, BlockPool
-from aphrodite_engine.models.base import Encoder, KVTensors, LoadOptions, ModelConfig
+from aphrodite_engine.models.base import Decoder, Encoder, KVTensors, LoadOptions, ModelConfig
 from aphrodite_engine.models.registry import load_decoder, load_encoder
 from aphrodite_engine.plan import MemoryPlan
 from aphrodite_engine.runner import Runner
@@ -59,12 +61,9 @@ def load(
     if facts.path == "encoder":
         return Loaded(facts, tokenizer, eos, None, load_encoder(facts, options))
     model = load_decoder(facts, options)
-    layers = [
-        allocate_kv(plan.kv_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, device)
-        for spec in facts.kv_layers
-    ]
+    kv, graphs = _working_memory(model, plan, config)
     engine = Engine(
-        Runner(model, KVTensors(BLOCK_SIZE, layers), device, draws_on_device=config.runs_ahead),
+        Runner(model, kv, device, draws_on_device=config.runs_ahead, graphs=graphs),
         Scheduler(
             BlockPool(plan.kv_blocks), config.max_num_batched_tokens, config.max_num_seqs, config.enable_prefix_caching
         ),
@@ -76,3 +75,19 @@ def load(
         run_ahead=config.runs_ahead,
     )
     return Loaded(facts, tokenizer, eos, engine, None)
+
+
+def _working_memory(model: Decoder, plan: MemoryPlan, config: EngineConfig) -> tuple[KVTensors, DecodeGraphs | None]:
+    """The KV cache, and the graphs that will be captured over it."""
+    device, dtype = config.torch_device(), config.torch_dtype(model.config.dtype)
+    kv = KVTensors(
+        BLOCK_SIZE,
+        [
+            allocate_kv(plan.kv_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, device)
+            for spec in model.config.kv_layers
+        ],
+    )
+    if not config.uses_graphs(model.config):
+        return kv, None
+    state = DecodeState(config.max_num_seqs, plan.max_model_len, BLOCK_SIZE, device)
+    return kv, DecodeGraphs(model, kv, state, CudaCapture(device))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Chunks
-from itertools import accumulate
 
 import torch
 
-from aphrodite_engine.batch import BatchEntry, build_batch
+from aphrodite_engine.batch import BatchEntry, build_batch, take_over
+from aphrodite_engine.decode_graphs import DecodeGraphs
 from aphrodite_engine.flight import ChunkResult, Draws, Flight
 from aphrodite_engine.hidden_states import ByLayer, Capture
 from aphrodite_engine.lens import read_states
@@ -18,7 +18,6 @@ from aphrodite_engine.sampling.on_device import can_stay_on_device, draw_on_devi
 from aphrodite_engine.sampling.pipeline import sample
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.scheduler import Chunk
-from aphrodite_engine.upload import uploaded
 
 #: Rows of prompt logits held at once: 152k words x 64 rows in float32 are 39 MB.
 PROMPT_LOGPROB_ROWS = 64
@@ -29,10 +28,19 @@ class Runner:
 
     Args:
         draws_on_device: leave tokens on the device, until they are read, where the sampler can.
+        graphs: for steps in which all decode; None runs these, too, kernel by kernel.
     """
 
-    def __init__(self, model: Decoder, kv: KVTensors, device: torch.device, *, draws_on_device: bool = False) -> None:
-        self.model, self.kv, self.device = model, kv, device
+    def __init__(
+        self,
+        model: Decoder,
+        kv: KVTensors,
+        device: torch.device,
+        *,
+        draws_on_device: bool = False,
+        graphs: DecodeGraphs | None = None,
+    ) -> None:
+        self.model, self.kv, self.device, self.graphs = model, kv, device, graphs
         self._draws_on_device = draws_on_device
 
     def launch(self, chunks: Chunks[Chunk], eos_token_ids: tuple[int, ...], front: Draws | None = None) -> Flight:
@@ -41,12 +49,15 @@ class Runner:
         Args:
             front: what the step in front of it drew; chunks with an `unread` token take it from there.
         """
+        results = [ChunkResult(chunk) for chunk in chunks]
+        if self.graphs is not None and all(map(_decodes, chunks)):
+            logits = self.graphs.logits(chunks, front and front.tokens)
+            return Flight(chunks, results, results, self._draw(logits, results, eos_token_ids))
         batch = build_batch([_entry(chunk) for chunk in chunks], self.kv.block_size, self.device)
         if front is not None:
-            _take_over(front.tokens, batch.token_ids, chunks)
+            take_over(front.tokens, batch.token_ids, chunks)
         taps = _taps(chunks, self.device)
         hidden = self.model.forward(batch, self.kv, taps)
-        results = [ChunkResult(chunk) for chunk in chunks]
         drawing = [result for result in results if _draws(result.chunk)]
         draws = self._draw(self.model.logits(hidden[batch.logit_rows]), drawing, eos_token_ids) if drawing else None
         self._report(results, hidden, taps)
@@ -100,6 +111,16 @@ def _draws(chunk: Chunk) -> bool:
     return chunk.samples and chunk.sequence.request.draws
 
 
+def _decodes(chunk: Chunk) -> bool:
+    """Whether a chunk is one token that is to be stored, of which nothing is wanted but the next one.
+
+    The last token of a prompt that is cached as a whole is stored already.
+    """
+    request, is_new = chunk.sequence.request, chunk.first_stored <= chunk.start
+    drawn = chunk.length == 1 and _draws(chunk) and is_new
+    return drawn and not request.is_tapped and request.params.prompt_logprobs is None
+
+
 def _taps(chunks: Chunks[Chunk], device: torch.device) -> Taps | None:
     """What the chunks' requests do behind layers; None where none does anything."""
     if not any(chunk.sequence.request.is_tapped for chunk in chunks):
@@ -126,15 +147,6 @@ def _entry(chunk: Chunk) -> BatchEntry:
         first_stored=chunk.first_stored,
         logit_offsets=(chunk.length - 1,) if _draws(chunk) else (),
     )
-
-
-def _take_over(drawn: torch.Tensor, token_ids: torch.Tensor, chunks: Chunks[Chunk]) -> None:
-    """Put the tokens that nobody has read where the batch has room for them. NOTHING is no id: its row is dropped."""
-    ends = accumulate(chunk.length for chunk in chunks)
-    pairs = [(end - 1, chunk.unread) for end, chunk in zip(ends, chunks, strict=True) if chunk.unread is not None]
-    if pairs:
-        places, rows = uploaded(pairs, torch.int64, token_ids.device).T
-        token_ids.index_copy_(0, places, drawn.index_select(0, rows).clamp_(min=0))
 
 
 def _sampler_row(chunk: Chunk, eos_token_ids: tuple[int, ...]) -> SamplerRow:

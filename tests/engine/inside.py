@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import pytest
 import torch
 
 from aphrodite_engine.batch import BatchEntry, build_batch
+from aphrodite_engine.decode_graphs import DecodeGraphs
+from aphrodite_engine.decode_state import DecodeState
 from aphrodite_engine.engine import Engine
 from aphrodite_engine.kv_cache import BLOCK_SIZE
 from aphrodite_engine.llm import LLM
@@ -25,6 +28,16 @@ def engine_of(llm: LLM) -> Engine:
 def all_blocks_free(llm: LLM) -> bool:
     pool = engine_of(llm).scheduler.pool
     return pool.num_free == pool.num_blocks
+
+
+def replay_steps(monkeypatch: pytest.MonkeyPatch, llm: LLM) -> DecodeGraphs:
+    """Let an engine decode by graphs, on the CPU: what was captured is called again, and finds all that it needs in the
+    tensors that it had the first time."""
+    runner = engine_of(llm).runner
+    state = DecodeState(llm.config.max_num_seqs, llm.max_model_len, BLOCK_SIZE, CPU)
+    graphs = DecodeGraphs(runner.model, runner.kv, state, lambda step: step)
+    monkeypatch.setattr(runner, "graphs", graphs)
+    return graphs
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

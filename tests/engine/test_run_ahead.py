@@ -18,7 +18,7 @@ from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import TokenEvent
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.request import Request
-from tests.engine.inside import all_blocks_free, engine_of
+from tests.engine.inside import all_blocks_free, engine_of, replay_steps
 from tests.engine.tiny import EOS
 
 BLOCK_BYTES = 16 * 2 * 2 * 2 * 16 * 4  # of the tiny model in float32
@@ -260,9 +260,14 @@ def wishes() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@pytest.mark.parametrize("graphs", [False, True])
 @pytest.mark.parametrize("small", [False, True])
-def test_any_party_gets_what_each_gets_alone(plain: LLM, ahead: LLM, tight: LLM, small: bool) -> None:
+def test_any_party_gets_what_each_gets_alone(
+    plain: LLM, ahead: LLM, tight: LLM, monkeypatch: pytest.MonkeyPatch, small: bool, graphs: bool
+) -> None:
     behind = 0
+    if graphs:
+        replay_steps(monkeypatch, tight if small else ahead)
 
     @given(parties())
     @CHECKED
@@ -287,3 +292,5 @@ def test_any_party_gets_what_each_gets_alone(plain: LLM, ahead: LLM, tight: LLM,
 
     check()
     assert behind > 50
+    decoded = engine_of(tight if small else ahead).runner.graphs
+    assert (decoded is not None and len(decoded.captured) > 2) == graphs

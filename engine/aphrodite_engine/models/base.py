@@ -104,8 +104,8 @@ class Decoder(Protocol):
         """What follows the last layer, the final norm above all: residual stream (R, hidden) -> (R, hidden)."""
         ...
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits (R, vocab_size) in float32 of hidden states (R, hidden)."""
+    def logits(self, hidden: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (R, vocab_size) in float32 of hidden states (R, hidden), written to `out` where it is given."""
         ...
 
 

@@ -88,8 +88,8 @@ class LlamaDecoder:
         return rms_norm(states.to(norm.dtype), norm, self._family.rms_norm_eps)
 
     @torch.inference_mode()
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return matmul(hidden, self._head, out_dtype=torch.float32)
+    def logits(self, hidden: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        return matmul(hidden, self._head, out_dtype=torch.float32, out=out)
 
     def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(T, (Hq + 2 Hkv) * D) -> views (T, Hq, D), (T, Hkv, D), (T, Hkv, D)."""

@@ -97,9 +97,10 @@ class UniversalDecoder:
         return output.last_hidden_state[0]
 
     @torch.inference_mode()
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+    def logits(self, hidden: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         with self._strict or contextlib.nullcontext():
-            return self._model(inputs_embeds=hidden[None], use_cache=False).logits[0].float()
+            logits = self._model(inputs_embeds=hidden[None], use_cache=False).logits[0].float()
+        return logits if out is None else out.copy_(logits)
 
     @torch.inference_mode()
     def finish(self, states: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,91 @@
+"""Steps of decoding as CUDA graphs: one launch in place of some hundred. The graphs differ in their number of rows; a
+step takes the next larger one and leaves the rows beyond its own to nobody."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Callable
+from collections.abc import Sequence as Chunks
+from typing import Protocol
+
+import torch
+
+from aphrodite_engine.decode_state import DecodeState
+from aphrodite_engine.models.base import Decoder, KVTensors
+from aphrodite_engine.scheduler import Chunk
+
+Step = Callable[[], object]
+
+
+class Capture(Protocol):
+    """Makes of a step that reads and writes the same tensors each time what repeats it."""
+
+    def __call__(self, step: Step) -> Step: ...
+
+
+class CudaCapture:
+    """Captures on a stream of its own, all into one memory pool: graphs that run one after the other, and hand nothing
+    on but what lies outside of it, may use the same memory."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
+
+    def __call__(self, step: Step) -> Step:
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            step()  # kernels are compiled and loaded, libraries take their memory: none of it may happen in a capture
+        current.wait_stream(self._stream)
+        # thread_local: other threads, of another engine maybe, may take memory meanwhile.
+        with (
+            _ONE_AT_A_TIME,
+            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+        ):
+            step()
+        return graph.replay
+
+
+#: torch allows one capture in a process at a time, whichever engine's it is.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class DecodeGraphs:
+    """Logits of steps in which every sequence decodes one token."""
+
+    def __init__(self, model: Decoder, kv: KVTensors, state: DecodeState, capture: Capture) -> None:
+        self._model, self._kv, self._state, self._capture = model, kv, state, capture
+        self._sizes = sizes(state.num_rows)
+        self._replays: dict[int, Step] = {}
+        shape = (state.num_rows, model.config.vocab_size)
+        self._logits = torch.empty(shape, dtype=torch.float32, device=state.token_ids.device)
+
+    @property
+    def captured(self) -> tuple[int, ...]:
+        """Numbers of rows for which there is a graph."""
+        return tuple(self._replays)
+
+    def logits(self, chunks: Chunks[Chunk], front: torch.Tensor | None) -> torch.Tensor:
+        """(len(chunks), V) float32, which the next call overwrites; see DecodeState.place."""
+        self._state.place(chunks, front)
+        self._replay(self._sizes[bisect.bisect_left(self._sizes, len(chunks))])()
+        return self._logits[: len(chunks)]
+
+    def _replay(self, num_rows: int) -> Step:
+        if not self._replays:
+            # The largest first: all others find room in its memory, where growing ones would each take more.
+            self._replays[self._sizes[-1]] = self._capture(lambda: self._step(self._sizes[-1]))
+        if num_rows not in self._replays:
+            self._replays[num_rows] = self._capture(lambda: self._step(num_rows))
+        return self._replays[num_rows]
+
+    @torch.inference_mode()
+    def _step(self, num_rows: int) -> None:
+        hidden = self._model.forward(self._state.batch(num_rows), self._kv)
+        self._model.logits(hidden, out=self._logits[:num_rows])
+
+
+def sizes(most: int) -> list[int]:
+    """1, 2, 4, and every 8 up to `most`, which is one too: at most 7 rows of a large step are nobody's."""
+    return [size for size in (1, 2, 4, *range(8, most, 8)) if size < most] + [most]
