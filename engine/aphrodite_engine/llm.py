@@ -75,6 +75,7 @@ class LLM(Asks, Hooks):
         with loading_report(self.model, progress) as report:
             loaded = load(facts, self._plan, self.config, report)
         self._loaded: Loaded | None = loaded
+        self._plan = loaded.plan
         # Results outlive an LLM: they must not keep its weights.
         self._maker = Maker(weakref.ref(self))
         self._device = self.config.torch_device()
@@ -100,7 +101,7 @@ class LLM(Asks, Hooks):
 
     @property
     def plan(self) -> MemoryPlan:
-        """Memory by purpose, as planned before loading."""
+        """Memory by purpose, as it was allocated."""
         return self._plan
 
     @property

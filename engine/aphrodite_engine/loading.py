@@ -13,13 +13,13 @@ from aphrodite_engine.decode_graphs import CudaCapture, DecodeGraphs
 from aphrodite_engine.decode_state import DecodeState
 from aphrodite_engine.engine import Engine
 from aphrodite_engine.kv_cache import BLOCK_SIZE, BlockPool
-from aphrodite_engine.models.base import Decoder, Encoder, KVTensors, LoadOptions, ModelConfig
+from aphrodite_engine.models.base import Decoder, Encoder, KVTensors, LoadOptions, ModelConfig, kv_tensors
 from aphrodite_engine.models.registry import load_decoder, load_encoder
-from aphrodite_engine.plan import MemoryPlan
+from aphrodite_engine.plan import MemoryPlan, plan_measured
 from aphrodite_engine.runner import Runner
 from aphrodite_engine.scheduler import Scheduler
 from aphrodite_engine.tokenizer import Tokenizer
-from aphrodite_kernels.kv_store import allocate_kv
+from aphrodite_engine.trial_step import measured_needs
 from aphrodite_kernels.threads import physical_cores
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
@@ -27,9 +27,14 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 
 @dataclass
 class Loaded:
-    """A model in memory: an engine for a decoder, an encoder otherwise."""
+    """A model in memory: an engine for a decoder, an encoder otherwise.
+
+    Attributes:
+        plan: of what was allocated; on a GPU it may be another than what was planned before.
+    """
 
     facts: ModelConfig
+    plan: MemoryPlan
     tokenizer: Tokenizer | None
     eos_token_ids: tuple[int, ...]
     engine: Engine | None
@@ -44,7 +49,11 @@ class Loaded:
 def load(
     facts: ModelConfig, plan: MemoryPlan, config: EngineConfig, report: Callable[[int, int], None] | None
 ) -> Loaded:
-    """Read the weights, allocate the cache that the plan names."""
+    """Read the weights, allocate the cache that the plan names: on a GPU, once a step was run to see what it takes.
+
+    Raises:
+        MemoryPlanError: the step took more than was planned, and nothing is left for a cache.
+    """
     device, dtype = config.torch_device(), config.torch_dtype(facts.dtype)
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(physical_cores())
@@ -59,8 +68,10 @@ def load(
         progress=report,
     )
     if facts.path == "encoder":
-        return Loaded(facts, tokenizer, eos, None, load_encoder(facts, options))
+        return Loaded(facts, plan, tokenizer, eos, None, load_encoder(facts, options))
     model = load_decoder(facts, options)
+    if device.type == "cuda" and config.kv_cache_memory is None:
+        plan = plan_measured(plan, facts, config, measured_needs(model, plan, config))
     kv, graphs = _working_memory(model, plan, config)
     engine = Engine(
         Runner(model, kv, device, draws_on_device=config.runs_ahead, graphs=graphs),
@@ -74,19 +85,13 @@ def load(
         eos_token_ids=eos,
         run_ahead=config.runs_ahead,
     )
-    return Loaded(facts, tokenizer, eos, engine, None)
+    return Loaded(facts, plan, tokenizer, eos, engine, None)
 
 
 def _working_memory(model: Decoder, plan: MemoryPlan, config: EngineConfig) -> tuple[KVTensors, DecodeGraphs | None]:
     """The KV cache, and the graphs that will be captured over it."""
     device, dtype = config.torch_device(), config.torch_dtype(model.config.dtype)
-    kv = KVTensors(
-        BLOCK_SIZE,
-        [
-            allocate_kv(plan.kv_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, device)
-            for spec in model.config.kv_layers
-        ],
-    )
+    kv = kv_tensors(model.config, plan.kv_blocks, dtype, device)
     if not config.uses_graphs(model.config):
         return kv, None
     state = DecodeState(config.max_num_seqs, plan.max_model_len, BLOCK_SIZE, device)

@@ -21,10 +21,45 @@ CPU_KV_SHARE = 0.25
 
 
 @dataclass(frozen=True)
+class Needs:
+    """Bytes that a model takes beside its KV cache.
+
+    Attributes:
+        activations: the most that one step takes on its way.
+        graphs: the CUDA graphs, with the logits that they write.
+        other: what the device's libraries and the kernels' code have taken while the model was loaded.
+        measured: whether a step was run to see (trial_step.py), or sizes are estimated.
+    """
+
+    weights: int
+    activations: int
+    graphs: int = 0
+    other: int = 0
+    measured: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.activations + self.graphs + self.other
+
+
+def kv_room(free: int, total: int, share: float, needs: Needs) -> int:
+    """Bytes that are left for a KV cache; below 0 where not even the rest fits.
+
+    Args:
+        free: of the device before the model was loaded.
+        total: all memory of the device, of which 1 - share stays free whatever else takes some.
+    """
+    return free - int((1 - share) * total) - needs.total
+
+
+@dataclass(frozen=True)
 class MemoryPlan:
     """Bytes by purpose; `str(plan)` is a table for people.
 
     Attributes:
+        measured: whether the KV cache was planned from what a step took, which is known once the weights are loaded, or
+            from an estimate.
+        activation_bytes, graph_bytes, other_bytes: see Needs.
         kv_blocks: blocks of 16 tokens each.
         free_bytes: before anything is taken, less what is reserved.
         max_model_len: longest sequence, at most what the model was made for and what the KV cache holds.
@@ -48,11 +83,15 @@ class MemoryPlan:
     model_context: int
     note: str = ""
     quantization: str | None = None
+    graph_bytes: int = 0
+    other_bytes: int = 0
+    measured: bool = False
 
     @property
     def left_bytes(self) -> int:
         """What stays free."""
-        return self.free_bytes - self.weight_bytes - self.kv_bytes - self.activation_bytes
+        taken = self.weight_bytes + self.kv_bytes + self.activation_bytes + self.graph_bytes + self.other_bytes
+        return self.free_bytes - taken
 
     def __str__(self) -> str:
         held_as = f", as {self.quantization}" if self.quantization else ""
@@ -61,13 +100,20 @@ class MemoryPlan:
             ("on", f"{self.device}, {self.dtype}"),
             ("weights", f"{_size(self.weight_bytes)} ({self.num_parameters:,} parameters{held_as})"),
             ("KV cache", self._kv_line()),
-            ("activations", f"about {_size(self.activation_bytes)} at most"),
+            ("activations", f"{'' if self.measured else 'about '}{_size(self.activation_bytes)} at most"),
+            *self._graph_lines(),
             ("left free", f"{_size(self.left_bytes)} of {_size(self.free_bytes)} free now"),
             ("context", f"{self.max_model_len:,} of the model's {self.model_context:,} tokens"),
         ]
+        if self.device != "cpu":
+            rows.append(("planned", "from a step that was run" if self.measured else "from estimates"))
         if self.note:
             rows.append(("note", self.note))
         return "\n".join(f"{name:<12} {value}" for name, value in rows)
+
+    def _graph_lines(self) -> list[tuple[str, str]]:
+        parts = [("CUDA graphs", self.graph_bytes), ("CUDA itself", self.other_bytes)]
+        return [(name, f"{'' if self.measured else 'about '}{_size(part)}") for name, part in parts if part]
 
     def _kv_line(self) -> str:
         if self.kv_blocks == 0:
@@ -90,15 +136,32 @@ def plan_memory(model: str, config: EngineConfig | None = None) -> MemoryPlan:
 
 def plan_for(model: str, facts: ModelConfig, config: EngineConfig) -> MemoryPlan:
     """The same for a model folder already read. `facts.weight_bytes` is counted again at the engine's dtype."""
+    needs = Needs(
+        _weight_bytes(facts, config, config.torch_dtype(facts.dtype)),
+        _activation_bytes(facts, config),
+        _graph_bytes(facts, config) if config.uses_graphs(facts) else 0,
+    )
+    free = max(0, free_bytes(config.torch_device()) - config.reserved_memory)
+    return _plan(model, facts, config, free, needs)
+
+
+def plan_measured(estimated: MemoryPlan, facts: ModelConfig, config: EngineConfig, needs: Needs) -> MemoryPlan:
+    """The plan again, with what a step took in place of estimates.
+
+    Raises:
+        MemoryPlanError: it does not fit after all.
+    """
+    return _plan(estimated.model, facts, config, estimated.free_bytes, needs)
+
+
+def _plan(model: str, facts: ModelConfig, config: EngineConfig, free: int, needs: Needs) -> MemoryPlan:
     device, dtype = config.torch_device(), config.torch_dtype(facts.dtype)
-    weights = _weight_bytes(facts, config, dtype)
-    activations = _activation_bytes(facts, config)
-    free = max(0, free_bytes(device) - config.reserved_memory)
-    room = _usable(device, free, config) - weights - activations
+    total, share = total_bytes(device), 1.0 if device.type == "cpu" else config.gpu_memory_utilization
+    room = kv_room(free, total, share, needs)
     if room < 0:
         raise MemoryPlanError(
-            f"{model}: weights {_size(weights)} and activations {_size(activations)} do not fit the "
-            f"{_size(_usable(device, free, config))} that may be used on {device}{_reserved(config)}; try "
+            f"{model}: weights {_size(needs.weights)} and activations {_size(needs.total - needs.weights)} do not fit "
+            f"the {_size(room + needs.total)} that may be used on {device}{_reserved(config)}; try "
             "dtype=bfloat16, quantization=int8, a smaller max_num_batched_tokens, or a smaller model"
         )
     per_block = sum(kv_bytes_per_block(BLOCK_SIZE, s.num_kv_heads, s.head_dim, dtype) for s in facts.kv_layers)
@@ -116,17 +179,20 @@ def plan_for(model: str, facts: ModelConfig, config: EngineConfig) -> MemoryPlan
         dtype=str(dtype).removeprefix("torch."),
         device=str(device),
         num_parameters=facts.num_parameters,
-        weight_bytes=weights,
+        weight_bytes=needs.weights,
         kv_bytes=blocks * per_block,
         kv_blocks=blocks,
         kv_bytes_per_token=per_block // BLOCK_SIZE,
-        activation_bytes=activations,
+        activation_bytes=needs.activations,
         free_bytes=free,
-        total_bytes=total_bytes(device),
+        total_bytes=total,
         max_model_len=context,
         model_context=facts.max_position,
         note=note,
         quantization=config.quantization,
+        graph_bytes=needs.graphs,
+        other_bytes=needs.other,
+        measured=needs.measured,
     )
 
 
@@ -158,12 +224,6 @@ def _reserved(config: EngineConfig) -> str:
     return f" ({_size(config.reserved_memory)} are left to others)" if config.reserved_memory else ""
 
 
-def _usable(device: torch.device, free: int, config: EngineConfig) -> int:
-    if device.type == "cpu":
-        return free
-    return free - int((1 - config.gpu_memory_utilization) * total_bytes(device))
-
-
 def _weight_bytes(facts: ModelConfig, config: EngineConfig, dtype: torch.dtype) -> int:
     if config.quantization is None:
         return facts.num_parameters * dtype.itemsize
@@ -179,6 +239,11 @@ def _activation_bytes(facts: ModelConfig, config: EngineConfig) -> int:
     tokens = config.max_num_batched_tokens
     logit_rows = min(config.max_num_seqs, tokens)
     return 4 * (tokens * facts.hidden_size * 16 + 3 * logit_rows * facts.vocab_size)
+
+
+def _graph_bytes(facts: ModelConfig, config: EngineConfig) -> int:
+    """An estimate: what a step of the largest size takes on its way, and its logits, which stay."""
+    return 4 * config.max_num_seqs * (facts.hidden_size * 16 + facts.vocab_size)
 
 
 def _blocks(num_tokens: int) -> int:

@@ -6,14 +6,18 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from aphrodite_engine import plan as plan_module
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.errors import MemoryPlanError
 from aphrodite_engine.llm import LLM
-from aphrodite_engine.plan import CPU_KV_LIMIT, plan_memory
-from tests.engine.inside import engine_of
+from aphrodite_engine.models.base import kv_tensors
+from aphrodite_engine.models.registry import read_model_config
+from aphrodite_engine.plan import CPU_KV_LIMIT, Needs, kv_room, plan_measured, plan_memory
+from aphrodite_engine.trial_step import trial_batch, trial_step
+from tests.engine.inside import CPU, engine_of
 from tests.engine.models.checkpoints import write_checkpoint
 
 TOKEN_BYTES = 2 * 2 * 2 * 16 * 4  # of the tiny model: keys and values, two layers, two heads of 16, float32
@@ -106,3 +110,47 @@ def test_an_encoder_has_no_cache(tmp_path: Path) -> None:
     plan = plan_memory(str(write_checkpoint(tmp_path, "bert")))
     assert (plan.kv_blocks, plan.kv_bytes) == (0, 0)
     assert "none (an encoder)" in str(plan)
+
+
+# ---- from a step that was run
+
+
+def test_the_cache_gets_what_a_step_leaves_and_the_share_of_others_stays_free() -> None:
+    needs = Needs(weights=20, activations=3, graphs=2, other=1, measured=True)
+    assert kv_room(free=90, total=100, share=0.75, needs=needs) == 90 - 25 - 26
+    assert kv_room(free=90, total=100, share=1.0, needs=needs) == 90 - 26
+    assert kv_room(free=30, total=100, share=0.75, needs=needs) == -21, "others hold more than is left to them"
+
+
+def test_a_measured_plan_says_so_and_keeps_what_was_free(tiny_folder: Path) -> None:
+    estimated, facts = plan_memory(str(tiny_folder)), read_model_config(tiny_folder)
+    needs = Needs(estimated.weight_bytes, 5 << 20, 3 << 20, 2 << 20, measured=True)
+    plan = plan_measured(estimated, facts, EngineConfig(), needs)
+    assert (plan.activation_bytes, plan.graph_bytes, plan.other_bytes) == (5 << 20, 3 << 20, 2 << 20)
+    assert (plan.measured, estimated.measured) == (True, False)
+    assert plan.free_bytes == estimated.free_bytes
+    assert plan.left_bytes == plan.free_bytes - needs.total - plan.kv_bytes
+    assert "activations  5.0 MiB at most\nCUDA graphs  3.0 MiB\nCUDA itself  2.0 MiB\n" in str(plan)
+    assert "activations  about" in str(estimated)
+
+
+def test_a_step_that_took_too_much_is_refused_with_the_numbers(tiny_folder: Path) -> None:
+    estimated, facts = plan_memory(str(tiny_folder)), read_model_config(tiny_folder)
+    needs = Needs(estimated.weight_bytes, estimated.free_bytes, measured=True)
+    with pytest.raises(MemoryPlanError, match=r"activations .* do not fit"):
+        plan_measured(estimated, facts, EngineConfig(), needs)
+
+
+@pytest.mark.parametrize(("tokens", "rows", "longest"), [(20, 6, 64), (3, 8, 64), (200, 2, 50), (1, 1, 2)])
+def test_the_trial_is_one_of_the_largest_steps_and_stores_nothing(
+    tiny: LLM, tokens: int, rows: int, longest: int
+) -> None:
+    model = engine_of(tiny).runner.model
+    batch = trial_batch(tokens, rows, longest, CPU)
+    sequences = min(tokens, rows)
+    assert len(batch.token_ids) == sequences * min(tokens // sequences, longest)
+    assert batch.block_tables.shape == (sequences, -(-longest // 16))
+    kv = kv_tensors(model.config, 1, torch.float32, CPU)
+    drawn = trial_step(model, batch, kv)
+    assert (drawn.shape, drawn.dtype) == ((sequences,), torch.int64)
+    assert all(not cache.any() for layer in kv.layers for cache in layer)

@@ -12,6 +12,7 @@ import torch
 from aphrodite_engine.batch import Batch
 from aphrodite_engine.models.taps import Taps
 from aphrodite_engine.params import Pooling
+from aphrodite_kernels.kv_store import BLOCK_SIZE, allocate_kv
 
 Determinism = Literal["strict", "fast"]
 Quantization = Literal["int8"]
@@ -80,6 +81,17 @@ class KVTensors:
 
     block_size: int
     layers: Sequence[tuple[torch.Tensor, torch.Tensor]]
+
+
+def kv_tensors(model: ModelConfig, num_blocks: int, dtype: torch.dtype, device: torch.device) -> KVTensors:
+    """Zeros for so many blocks of each of the model's attention layers."""
+    return KVTensors(
+        BLOCK_SIZE,
+        [
+            allocate_kv(num_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, device)
+            for spec in model.kv_layers
+        ],
+    )
 
 
 class Decoder(Protocol):
