@@ -1,12 +1,15 @@
 """`make gpu`: the gate on a GPU, then the benchmarks, in nine minutes.
 
-    1 kernels     the gpu-marked tests of tests/kernels: every op on the card
-    2 contract    tests/engine/test_on_gpu.py: strict mode, eager; memory returned on close
-    3 roof        aphrodite_kernels.bench: each op as a share of what a copy or a product reaches
-    4 workloads   workload.py: start, latency, strict, sweep, offline on the 0.6B shape, random weights
+    gate        at once: the gpu-marked tests of tests/kernels, every op on the card; the contract of strict mode
+                (tests/engine: batches, chunks, cache, preemption, restarts, continuations, banned phrases); parity of
+                every architecture with transformers
+    card        tests/engine/test_on_gpu.py, alone: eager against graphs, sleep and wake, memory returned on close
+    roof        aphrodite_kernels.bench: each op as a share of what a copy or a product reaches
+    workloads   workload.py: offline in both modes, sweep, latency, start, with random weights
 
-Writes <device>/*.json beside this file and a table into README.md. A failed test ends it before anything is timed.
-Needs torch, triton, transformers, pytest and hypothesis; no network, nothing is installed.
+Writes <device>/*.json beside this file and the tables of README.md. A failed test ends it before anything is timed; a
+benchmark that runs out of time leaves what it had measured. Needs torch, triton, transformers, pytest and hypothesis;
+no network, nothing is installed.
 """
 
 from __future__ import annotations
@@ -16,28 +19,39 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+for place in (*(ROOT / area for area in ("apps", "workbench", "engine", "kernels")), ROOT):
+    sys.path.insert(0, str(place))
+
+from experiments.gpu import report  # noqa: E402
+
 BUDGET_SECONDS = 9 * 60
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
+#: What the contract is made of. Tests of what a CUDA image lacks (llguidance) skip themselves by name.
+CONTRACT = ("test_contract.py", "test_continuation.py", "test_banned_phrases.py")
+QUICK = {"kernels": "zero_tokens", "contract": "streamed_or_not or several", "models": "fast_determinism and llama"}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A child process: its words after `python -m` or a script's path, and the most time it may take."""
+    """Child processes that run at once, each the words behind `python`, and the most time they may take."""
 
     name: str
-    command: tuple[str, ...]
+    commands: Mapping[str, tuple[str, ...]]
     seconds: float
+    is_gate: bool = False
 
 
-def tests(folder: str, *arguments: str) -> tuple[str, ...]:
-    """pytest with the settings of this folder, blind to conftest files above the tests' own."""
+def tests(*arguments: str) -> tuple[str, ...]:
+    """pytest with the settings of this folder, blind to the conftest file above areas, which wants a browser."""
+    folder = "/".join(arguments[0].split("/")[:2])
     return ("-m", "pytest", "-q", "-c", str(HERE / "pytest.ini"), f"--rootdir={ROOT}", f"--confcutdir={folder}",
             *arguments)  # fmt: skip
 
@@ -45,87 +59,91 @@ def tests(folder: str, *arguments: str) -> tuple[str, ...]:
 def stages(device: str, quick: bool, results: Path) -> list[Stage]:
     """What is run, in order. Quick and on the CPU it is the same with little to do, to see that it works."""
     on_gpu = device.startswith("cuda")
-    kernels = (
-        ("tests/kernels", "-m", "gpu")
-        if on_gpu
-        else ("tests/kernels/test_row_ops.py", "-m", "not gpu", "-k", "zero_tokens")
-    )
+    kernels = ("tests/kernels", "-m", "gpu") if on_gpu else ("tests/kernels/test_row_ops.py", "-m", "not gpu")
+    gate = {
+        "kernels": tests(*kernels),
+        "contract": tests(*(f"tests/engine/{file}" for file in CONTRACT)),
+        "models": tests("tests/engine/models/test_decoders.py"),
+    }
     bench = ("-m", "aphrodite_kernels.bench", "--device", device, "--json", str(results / "kernels.json"))
-    bench += ("--quick", "--seconds", "0.001", "--ops", "rms_norm", "silu_mul") if quick else ()
     workload = (str(HERE / "workload.py"), "--device", device, "--json", str(results / "workloads.json"))
+    if quick:
+        gate = {name: (*command, "-k", QUICK[name]) for name, command in gate.items()}
+        bench += ("--quick", "--seconds", "0.001", "--ops", "rms_norm", "silu_mul")
+        workload += ("--quick",)
     return [
-        Stage("kernels", tests("tests/kernels", *kernels), 200),
-        Stage("contract", tests("tests/engine", "tests/engine/test_on_gpu.py"), 120),
-        Stage("roof", bench, 100),
-        Stage("workloads", workload + (("--quick",) if quick else ()), 240),
+        Stage("gate", gate, 240, is_gate=True),
+        Stage("card", {"card": tests("tests/engine/test_on_gpu.py")}, 120, is_gate=True),
+        Stage("roof", {"roof": bench}, 100),
+        Stage("workloads", {"workloads": workload}, BUDGET_SECONDS),
     ]
 
 
-def run(stage: Stage, until: float) -> float:
+def run(stage: Stage, device: str, until: float) -> float:
     """Run a stage to its end; how long it took.
 
     Raises:
-        SystemExit: it failed, or took longer than it may.
+        SystemExit: a process of it failed, or the gate took longer than it may.
     """
     print(f"== {stage.name}", flush=True)
     start = time.perf_counter()
-    paths = [str(ROOT / area) for area in ("kernels", "engine", "workbench", "apps")]
-    paths = [*paths, str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(paths)}
     limit = min(stage.seconds, until - start)
-    try:
-        done = subprocess.run([sys.executable, *stage.command], cwd=ROOT, env=environment, timeout=limit, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise SystemExit(f"{stage.name}: not done after {limit:.0f} s") from error
-    if done.returncode:
-        raise SystemExit(f"red gate: {stage.name} ended with status {done.returncode}; nothing after it was run")
+    with ThreadPoolExecutor(len(stage.commands)) as pool:
+        endings = pool.map(lambda command: finish(command, device, limit), stage.commands.values())
+    bad = []
+    for name, (status, said) in zip(stage.commands, endings, strict=True):
+        print(f"-- {name}\n{said}", flush=True)
+        bad += [] if status == 0 or (status is None and not stage.is_gate) else [f"{name} {_ending(status, limit)}"]
+    if bad:
+        raise SystemExit(f"red gate: {', '.join(bad)}; nothing after it was run")
     return round(time.perf_counter() - start, 1)
 
 
-def summary(results: Path) -> str:
-    """The tables of README.md from the results of every device."""
-    parts = []
-    for file in sorted(results.glob("*/about.json")):
-        about = json.loads(file.read_text())
-        parts.append(f"### {about['device']}\n\ntorch {about['torch']}, triton {about['triton']}, {about['date']}\n")
-        parts += [_kernels(file.with_name("kernels.json")), _workloads(file.with_name("workloads.json"))]
-    return "\n".join(parts) or "Not measured yet: no GPU was at hand. `make gpu` measures and writes it here.\n"
+def finish(command: tuple[str, ...], device: str, limit: float) -> tuple[int | None, str]:
+    """A child's status (None: out of time and killed) and all that it said, both streams in one."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": python_path()}
+    if not device.startswith("cuda"):
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            done = subprocess.run(
+                [sys.executable, *command], cwd=ROOT, env=environment, timeout=max(limit, 1), check=False,
+                stdout=said, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            status = done.returncode
+        except subprocess.TimeoutExpired:
+            status = None
+        said.seek(0)
+        return status, said.read()
 
 
-def _kernels(file: Path) -> str:
-    lines = ["| op | case | µs | GB/s | of the roof |", "|---|---|---|---|---|"]
-    for row in json.loads(file.read_text()):
-        cells = (row["op"], row["case"], f"{row['microseconds']:,.1f}", f"{row['gb_per_s']:,.0f}", f"{row['roof']:.0%}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def python_path() -> str:
+    """The four areas, the root for tests and experiments, and whatever was there."""
+    places = [*(str(ROOT / area) for area in ("kernels", "engine", "workbench", "apps")), str(ROOT)]
+    return os.pathsep.join([*places, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _workloads(file: Path) -> str:
-    lines = ["| workload | figure | value |", "|---|---|---|"]
-    found: dict[str, dict[str, Any]] = json.loads(file.read_text())
-    lines += [f"| {name} | {figure} | {value:,.3g} |" for name, row in found.items() for figure, value in row.items()]
-    return "\n".join(lines) + "\n"
-
-
-def refresh(readme: Path, table: str) -> None:
-    """Put the tables between the two marks."""
-    text = readme.read_text()
-    head, rest = text.split(BEGIN)
-    readme.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{rest.split(END)[1]}")
+def _ending(status: int | None, limit: float) -> str:
+    return f"was not done after {limit:.0f} s" if status is None else f"ended with status {status}"
 
 
 def about(device: str) -> dict[str, str]:
     """What was measured on."""
-    from importlib.metadata import version
-
     import torch
 
+    from experiments.throughput import machine
+
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU, to see that it works"
+    facts = machine.facts()
     return {
         "device": name,
-        "date": time.strftime("%Y-%m-%d"),
-        **{package: version(package) for package in ("torch", "triton", "transformers")},
+        **{fact: str(facts[fact]) for fact in ("commit", "date", "torch", "triton", "transformers")},
     }
+
+
+def results_folder(facts: dict[str, str]) -> Path:
+    """Named after the device, beside this file."""
+    return HERE / "-".join(facts["device"].lower().split())
 
 
 def main() -> None:
@@ -140,13 +158,13 @@ def main() -> None:
         raise SystemExit("make gpu: torch sees no CUDA device here, so nothing was run")
     until = time.perf_counter() + BUDGET_SECONDS
     facts = about(options.device)
-    results = options.results or HERE / "-".join(facts["device"].lower().split())
+    results = options.results or results_folder(facts)
     results.mkdir(parents=True, exist_ok=True)
-    taken = {stage.name: run(stage, until) for stage in stages(options.device, options.quick, results)}
+    taken = {stage.name: run(stage, options.device, until) for stage in stages(options.device, options.quick, results)}
     (results / "about.json").write_text(json.dumps({**facts, "seconds": taken}, indent=1) + "\n")
     if options.results is None:
-        refresh(HERE / "README.md", summary(HERE))
-    print(summary(results.parent))
+        report.refresh(HERE)
+    print("\n".join(report.summary(results.parent)))
 
 
 if __name__ == "__main__":

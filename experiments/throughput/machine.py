@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -52,7 +53,9 @@ def _seconds(action: object) -> float:
 
 
 def _commit() -> str:
-    """The short hash; "+" where tracked files differ from it."""
+    """The short hash; "+" where tracked files differ from it; "unknown" in a copy without git."""
+    if shutil.which("git") is None:
+        return "unknown"
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False)

@@ -56,11 +56,11 @@ def checkpoint(shape: Shape) -> Path:
     return folder
 
 
-def _random_model(shape: Shape) -> Any:
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+def config_of(shape: Shape) -> Any:
+    """transformers' configuration of a shape."""
+    from transformers import Qwen3Config
 
-    torch.manual_seed(0)
-    config = Qwen3Config(
+    return Qwen3Config(
         vocab_size=shape.vocab,
         hidden_size=shape.hidden,
         num_hidden_layers=shape.layers,
@@ -71,5 +71,11 @@ def _random_model(shape: Shape) -> Any:
         max_position_embeddings=4096,
         tie_word_embeddings=True,
     )
-    model: Any = Qwen3ForCausalLM(config)
+
+
+def _random_model(shape: Shape) -> Any:
+    from transformers import Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    model: Any = Qwen3ForCausalLM(config_of(shape))
     return model.to(torch.bfloat16)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 from aphrodite_engine.batch import BatchEntry, build_batch
+from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.decode_graphs import DecodeGraphs
 from aphrodite_engine.decode_state import DecodeState
 from aphrodite_engine.engine import Engine
@@ -18,6 +20,14 @@ from aphrodite_engine.models.base import KVTensors
 from aphrodite_kernels.kv_store import allocate_kv
 
 CPU = torch.device("cpu")
+#: What an engine chooses by itself, so where its tests run: CUDA where there is a card (CUDA_VISIBLE_DEVICES hides it).
+DEVICE = EngineConfig().torch_device()
+needs_llguidance = pytest.mark.skipif(find_spec("llguidance") is None, reason="llguidance is not installed")
+
+
+def examples(count: int) -> int:
+    """How many examples of a property; `make gpu` has nine minutes, and `make test` looks at them all on the CPU."""
+    return count if DEVICE.type == "cpu" else max(3, count // 4)
 
 
 def engine_of(llm: LLM) -> Engine:
@@ -54,11 +64,11 @@ def hidden_of(llm: LLM, token_ids: Sequence[int]) -> torch.Tensor:
     model, num_blocks = engine_of(llm).runner.model, -(-len(token_ids) // BLOCK_SIZE)
     dtype = llm.config.torch_dtype(model.config.dtype)
     layers = [
-        allocate_kv(num_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, CPU)
+        allocate_kv(num_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, DEVICE)
         for spec in model.config.kv_layers
     ]
     entry = BatchEntry(token_ids, 0, range(num_blocks), 0, ())
-    return model.forward(build_batch([entry], BLOCK_SIZE, CPU), KVTensors(BLOCK_SIZE, layers))
+    return model.forward(build_batch([entry], BLOCK_SIZE, DEVICE), KVTensors(BLOCK_SIZE, layers))
 
 
 @torch.inference_mode()

@@ -24,14 +24,14 @@ from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
 from aphrodite_engine.sampling.suffixes import SuffixMatches
 from aphrodite_kernels.sample import NOTHING
-from tests.engine.inside import all_blocks_free, engine_of, logits_of
+from tests.engine.inside import DEVICE, all_blocks_free, engine_of, examples, logits_of, needs_llguidance
 from tests.engine.strategies import sampling_params
 from tests.engine.tiny import EOS, VOCAB
 
 pytestmark = pytest.mark.slow
 
 PROMPT = "Once upon a time"
-CHECKED = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+CHECKED = settings(max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
 #: Bytes that are no text are frequent in what a random model writes, letters are not.
 PHRASES = st.lists(st.sampled_from(["\ufffd\ufffd", *"aeiou", "ab", "\ufffda", "é", "é\ufffd", "\n"]), max_size=4)
 
@@ -81,7 +81,7 @@ def draw(
         token_ids=ids,
         num_output=len(output),
         banned_until_min=(EOS, *params.stop_token_ids),
-        history=TokenHistory(VOCAB, prompt, output, torch.device("cpu")) if uses_history(params) else None,
+        history=TokenHistory(VOCAB, prompt, output, DEVICE) if uses_history(params) else None,
         suffixes=SuffixMatches(ids) if uses_suffixes(params) else None,
         feedback=stands[-1].feedback if stands else None,
         taken_back=taken_back,
@@ -144,7 +144,7 @@ def requests(draw: st.DrawFn) -> SamplingParams:
 
 
 @given(params=requests(), prompt=st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=40))
-@settings(CHECKED, max_examples=60)
+@settings(CHECKED, max_examples=examples(60))
 def test_what_stands_is_what_a_model_without_state_gives(tiny: LLM, params: SamplingParams, prompt: list[int]) -> None:
     expected = slow(tiny, prompt, params)
     (output,) = tiny.generate(prompt, params)[0].outputs
@@ -161,7 +161,7 @@ def test_what_stands_is_what_a_model_without_state_gives(tiny: LLM, params: Samp
 @given(
     few=st.lists(st.sampled_from("abcd"), min_size=2, max_size=4, unique=True), seed=st.integers(0, 50), data=st.data()
 )
-@settings(CHECKED, max_examples=12)
+@settings(CHECKED, max_examples=examples(12))
 def test_where_phrases_come_all_the_time(tiny: LLM, few: list[str], seed: int, data: st.DataObject) -> None:
     """Few tokens and long phrases: what was taken back is drawn again, and taken back again, deep into the text."""
     phrases = data.draw(st.lists(st.text(few, min_size=2, max_size=5), max_size=5))
@@ -291,6 +291,7 @@ def test_a_phrase_of_special_text_counts_where_it_is_shown(tiny: LLM) -> None:
 # ---- grammars
 
 
+@needs_llguidance
 def test_a_grammar_is_walked_back_too(demo: LLM) -> None:
     grammar = {"regex": r"(red|green|blue)( (red|green|blue)){5}"}
     limited = one(demo, structured_outputs=grammar, banned_phrases=["green", "d red", "e blue"])
@@ -298,6 +299,7 @@ def test_a_grammar_is_walked_back_too(demo: LLM) -> None:
     assert limited.finish_reason == "stop"
 
 
+@needs_llguidance
 @pytest.mark.parametrize("grammar", [{"regex": "a(bc)+"}, {"choice": ["abc"]}, {"json": {"const": "abc"}}])
 def test_a_grammar_that_forces_a_phrase_is_an_error_that_names_them(demo: LLM, grammar: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match=r"banned_phrases=\['bc'\].*fewer of them"):
@@ -333,6 +335,7 @@ def count_steps(llm: LLM, params: SamplingParams) -> int:
 # ---- while it runs
 
 
+@needs_llguidance
 def test_abort_gives_held_text(demo: LLM) -> None:
     engine = engine_of(demo)
     grammar = {"regex": "x(la){40}"}

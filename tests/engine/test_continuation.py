@@ -14,6 +14,7 @@ from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.prompts import Continuation
+from tests.engine.inside import examples, needs_llguidance
 from tests.engine.strategies import sampling_params
 from tests.engine.tiny import VOCAB
 
@@ -53,7 +54,7 @@ def check_every_prefix(llm: LLM, prompt: Any, params: SamplingParams) -> Generat
     min_tokens=st.sampled_from([0, 4]),
     ignore_eos=st.booleans(),
 )
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 def test_from_every_prefix_the_rest_is_the_same_whatever_samples(
     tiny: LLM, params: SamplingParams, prompt: list[int], n: int, min_tokens: int, ignore_eos: bool
 ) -> None:
@@ -81,7 +82,15 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fields", CASES.values(), ids=CASES.keys())
+def each_case() -> list[Any]:
+    """The cases, those with a grammar marked."""
+    return [
+        pytest.param(fields, id=name, marks=needs_llguidance if "structured_outputs" in fields else ())
+        for name, fields in CASES.items()
+    ]
+
+
+@pytest.mark.parametrize("fields", each_case())
 def test_from_every_prefix_of_the_bundled_model(demo: LLM, fields: dict[str, Any]) -> None:
     check_every_prefix(demo, PROMPT, SamplingParams.from_fields({"seed": 5, "max_tokens": 16} | fields))
 
@@ -133,6 +142,7 @@ def test_a_preempted_continuation_goes_on_as_it_would_have(tiny_folder: Any) -> 
     assert [rest.token_ids for rest in rests] == [whole.token_ids for whole in wholes]
 
 
+@needs_llguidance
 def test_what_has_already_ended_ends_at_once(demo: LLM) -> None:
     eos = demo.tokenize("<|im_end|>", add_special_tokens=False) if "<|im_end|>" in demo.added_tokens else []
     ids = tuple(demo.tokenize(" there was a fox", add_special_tokens=False))
@@ -177,6 +187,7 @@ REFUSED: dict[str, tuple[Continuation | list[Any], dict[str, Any], str]] = {
 }
 
 
+@needs_llguidance
 @pytest.mark.parametrize(("begun", "fields", "named"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_go_on_is_refused_by_name(demo: LLM, begun: Any, fields: dict[str, Any], named: str) -> None:
     with pytest.raises(ParameterError) as refusal:

@@ -24,6 +24,7 @@ from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import CompletionOutput, GenerationResult, PositionLogprobs
 from aphrodite_engine.params import SamplingParams
 from tests.engine import replay
+from tests.engine.inside import DEVICE, examples
 from tests.engine.models.checkpoints import VOCAB as MODELS_VOCAB
 from tests.engine.models.checkpoints import write_checkpoint
 from tests.engine.strategies import sampling_params
@@ -31,7 +32,7 @@ from tests.engine.tiny import VOCAB
 
 CONTEXT = 128
 #: Examples run an engine, which a busy machine slows down; that is no reason to fail.
-CHECKED = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+CHECKED = settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 #: What random models write all the time: bytes that are no text, letters, pieces of words.
 PHRASES = [("\ufffd\ufffd", "b", "Q"), tuple("aeiou"), ("\ufffda", "c", "d", " t"), ("\ufffd", "he", "\n")]
 Engines = Callable[..., LLM]
@@ -129,7 +130,7 @@ def plain(engines: Engines) -> LLM:
 
 
 @given(many=batches(), data=st.data())
-@settings(CHECKED, max_examples=40)
+@settings(CHECKED, max_examples=examples(40))
 def test_in_a_batch_with_others_in_any_order(
     engines: Engines, plain: LLM, many: list[Ask], data: st.DataObject
 ) -> None:
@@ -152,7 +153,7 @@ def test_with_the_prefix_cached_or_not(engines: Engines, plain: LLM, ask: Ask, s
 
 @pytest.mark.parametrize("budget", [1, 3, 7, 16, 64])
 @given(many=batches())
-@settings(CHECKED, max_examples=8)
+@settings(CHECKED, max_examples=examples(8))
 def test_with_the_prompt_in_chunks_of_any_size(engines: Engines, plain: LLM, budget: int, many: list[Ask]) -> None:
     assert together(engines(max_num_batched_tokens=budget), many) == [alone(plain, ask) for ask in many]
 
@@ -164,7 +165,7 @@ def test_preempted_and_resumed(engines: Engines, plain: LLM, caching: bool) -> N
     before = preemptions(small)
 
     @given(many=batches(max_tokens=30, ignore_eos=True, stop=None, n=3))
-    @settings(CHECKED, max_examples=10)
+    @settings(CHECKED, max_examples=examples(10))
     def check(many: list[Ask]) -> None:
         assert together(small, many) == [alone(plain, ask) for ask in many]
 
@@ -187,13 +188,13 @@ def test_the_sequences_of_a_request_do_not_depend_on_how_many_there_are(plain: L
 
 
 @given(many=batches())
-@settings(CHECKED, max_examples=10)
+@settings(CHECKED, max_examples=examples(10))
 def test_with_another_limit_on_what_runs_at_once(engines: Engines, plain: LLM, many: list[Ask]) -> None:
     assert together(engines(max_num_seqs=2), many) == [alone(plain, ask) for ask in many]
 
 
 @given(ask=asks(longest=40))
-@settings(CHECKED, max_examples=10)
+@settings(CHECKED, max_examples=examples(10))
 def test_a_finished_text_continues_as_it_would_have(plain: LLM, ask: Ask) -> None:
     """A draw is keyed by its position, so ending and going on with the output as prompt changes nothing."""
     params = SamplingParams(seed=ask.params.seed, temperature=ask.params.temperature, ignore_eos=True, max_tokens=12)
@@ -204,13 +205,14 @@ def test_a_finished_text_continues_as_it_would_have(plain: LLM, ask: Ask) -> Non
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @given(many=batches())
-@settings(CHECKED, max_examples=6)
+@settings(CHECKED, max_examples=examples(6))
 def test_in_half_precision_too(engines: Engines, dtype: str, many: list[Ask]) -> None:
     expected = [alone(engines(dtype=dtype, enable_prefix_caching=False), ask) for ask in many]
     assert together(engines(dtype=dtype, max_num_batched_tokens=7), many) == expected
     assert together(engines(dtype=dtype), many) == expected
 
 
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="threads compute on the CPU only")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_with_any_number_of_threads(
     tiny_folder: Path, plain: LLM, monkeypatch: pytest.MonkeyPatch, threads: int
@@ -226,7 +228,7 @@ def test_with_any_number_of_threads(
             monkeypatch.setattr(model, "forward", lambda *args: seen.add(torch.get_num_threads()) or forward(*args))
 
             @given(many=batches())
-            @settings(CHECKED, max_examples=8)
+            @settings(CHECKED, max_examples=examples(8))
             def check(many: list[Ask]) -> None:
                 assert together(llm, many) == [alone(plain, ask) for ask in many]
 
@@ -237,7 +239,7 @@ def test_with_any_number_of_threads(
 
 
 @given(many=batches(vocab=4096, longest=60))
-@settings(CHECKED, max_examples=6)
+@settings(CHECKED, max_examples=examples(6))
 def test_on_the_bundled_model(demo: LLM, chunked_demo: LLM, many: list[Ask]) -> None:
     expected = [alone(chunked_demo, ask) for ask in many]
     assert together(demo, many) == expected
@@ -252,7 +254,7 @@ def test_on_other_architectures(tmp_path: Path, kind: str) -> None:
     with LLM(folder, enable_prefix_caching=False) as whole, LLM(folder, max_num_batched_tokens=7) as chunked:
 
         @given(many=batches(vocab=MODELS_VOCAB, longest=60, stop=None, banned_phrases=()))
-        @settings(CHECKED, max_examples=4)
+        @settings(CHECKED, max_examples=examples(4))
         def check(many: list[Ask]) -> None:
             expected = [alone(whole, ask) for ask in many]
             assert together(whole, many[::-1]) == expected[::-1]
@@ -298,6 +300,7 @@ def test_before_and_after_a_restart(tiny_folder: Path, plain: LLM) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="plain torch promises nothing of the kind on a GPU")
 def test_the_plain_torch_kernels_keep_the_contract_with_themselves(tiny_folder: Path) -> None:
     first, *others = in_another_process(tiny_folder, WAYS, APHRODITE_KERNELS="reference")
     assert all(other == first for other in others)

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from aphrodite_engine.models.base import Decoder
+from tests.engine.inside import DEVICE
 from tests.engine.models.checkpoints import write_checkpoint
 from tests.engine.models.harness import load
 
@@ -43,4 +44,4 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 @pytest.fixture(scope="session")
 def decoder(checkpoint: Checkpoint) -> LoadedDecoder:
     """(kind, dtype) -> its strict decoder, loaded once; decoders keep nothing from one forward to the next."""
-    return cache(lambda kind, dtype: load(checkpoint(kind), dtype))
+    return cache(lambda kind, dtype: load(checkpoint(kind), dtype, device=DEVICE))

@@ -12,13 +12,19 @@ from aphrodite_engine.batch import BatchEntry, build_batch
 from aphrodite_engine.models.base import Decoder, Determinism, KVTensors, LoadOptions
 from aphrodite_engine.models.registry import load_decoder, read_model_config
 from aphrodite_kernels.kv_store import allocate_kv
+from tests.engine.inside import DEVICE
 
 BLOCK_SIZE = 16
 CPU = torch.device("cpu")
 
 
-def load(folder: Path, dtype: torch.dtype = torch.float32, determinism: Determinism = "strict") -> Decoder:
-    return load_decoder(read_model_config(folder, dtype), LoadOptions(CPU, dtype, determinism))
+def load(
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    determinism: Determinism = "strict",
+    device: torch.device = CPU,
+) -> Decoder:
+    return load_decoder(read_model_config(folder, dtype), LoadOptions(device, dtype, determinism))
 
 
 @dataclass
@@ -33,12 +39,12 @@ class Line:
 
 
 class Harness:
-    """A decoder with a cache of its own."""
+    """A decoder on DEVICE with a cache of its own; logits are kept on the CPU."""
 
     def __init__(self, decoder: Decoder, dtype: torch.dtype = torch.float32, num_blocks: int = 128) -> None:
         self.decoder = decoder
         layers = [
-            allocate_kv(num_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, CPU)
+            allocate_kv(num_blocks, BLOCK_SIZE, spec.num_kv_heads, spec.head_dim, dtype, DEVICE)
             for spec in decoder.config.kv_layers
         ]
         self.kv = KVTensors(BLOCK_SIZE, layers)
@@ -68,8 +74,8 @@ class Harness:
             )
             for line, count in work
         ]  # fmt: skip
-        batch = build_batch(entries, BLOCK_SIZE, CPU)
-        logits = self.decoder.logits(self.decoder.forward(batch, self.kv)[batch.logit_rows])
+        batch = build_batch(entries, BLOCK_SIZE, DEVICE)
+        logits = self.decoder.logits(self.decoder.forward(batch, self.kv)[batch.logit_rows]).cpu()
         for (line, count), part in zip(work, logits.split([count for _, count in work]), strict=True):
             line.logits.append(part)
             line.computed += count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.engine.inside import DEVICE
 from tests.engine.models.checkpoints import FAST, UNIVERSAL, reference
 from tests.engine.models.conftest import Checkpoint, LoadedDecoder
 from tests.engine.models.harness import Harness, Line, load, prompt
@@ -71,6 +72,7 @@ def test_a_tokens_bits_do_not_depend_on_its_batch(decoder: LoadedDecoder, kind: 
     assert torch.equal(rest.logits[0], alone[64:]) and torch.equal(cached.logits[0][0], alone[63])
 
 
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="threads compute on the CPU only")
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "qwen3_moe"])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_bits_hold_with_several_threads(decoder: LoadedDecoder, kind: str, threads: int) -> None:
@@ -99,7 +101,7 @@ def test_half_precision_stays_near_float32(
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "mixtral"])
 def test_fast_determinism_agrees_too(checkpoint: Checkpoint, kind: str) -> None:
     tokens = prompt(50, seed=7)
-    harness = Harness(load(checkpoint(kind), determinism="fast"))
+    harness = Harness(load(checkpoint(kind), determinism="fast", device=DEVICE))
     expected = _reference_logits(checkpoint, kind, tokens)
     torch.testing.assert_close(harness.whole(tokens), expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(torch.cat(_pieces(harness, tokens).logits), expected, atol=1e-4, rtol=0)
