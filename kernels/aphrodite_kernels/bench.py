@@ -13,14 +13,14 @@ from pathlib import Path
 
 import torch
 
-from aphrodite_kernels import attention, dispatch, kv_store, matmul, nucleus, rms_norm, rope, sample, silu_mul
+from aphrodite_kernels import attention, dispatch, draw, kv_store, matmul, nucleus, rms_norm, rope, sample, silu_mul
 from aphrodite_kernels.case import Case, relative_error
 from aphrodite_kernels.roofline import Roof, measure, median_seconds
 from aphrodite_kernels.threads import physical_cores
 
 OPS = {
     module.__name__.split(".")[-1]: module
-    for module in (rms_norm, rope, silu_mul, kv_store, matmul, attention, sample, nucleus)
+    for module in (rms_norm, rope, silu_mul, kv_store, matmul, attention, sample, nucleus, draw)
 }
 HEAD = "\n| op | case | backend | dtype | µs | GB/s | GFLOP/s | of the roof | error |\n" + "|---" * 9 + "|"
 #: Above this many operations the float64 truth would take longer than the measurement.

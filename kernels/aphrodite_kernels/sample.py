@@ -63,7 +63,7 @@ def gumbel_argmax(
     Raises:
         ValueError: a shape, dtype, device or range does not fit.
     """
-    _check_logits(logits)
+    check_logits(logits)
     _check_streams(seeds, sequence, position, purpose)
     rows, vocab = logits.shape
     if seeds.shape[0] != rows or seeds.device != logits.device:
@@ -93,7 +93,7 @@ def argmax(logits: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: logits is something else.
     """
-    _check_logits(logits)
+    check_logits(logits)
     chosen = backend_of(logits)
     if chosen is Backend.REFERENCE:
         return argmax_reference(logits)
@@ -138,7 +138,12 @@ def philox_words_reference(key: list[torch.Tensor], counter: list[torch.Tensor])
     return [a, b, c, d]
 
 
-def _check_logits(logits: torch.Tensor) -> None:
+def check_logits(logits: torch.Tensor) -> None:
+    """Rows to draw from.
+
+    Raises:
+        ValueError: they are something else.
+    """
     if logits.dim() != 2 or logits.shape[1] == 0 or logits.dtype is not torch.float32 or not logits.is_contiguous():
         raise ValueError(f"logits must be a contiguous, non-empty (R, V) float32, got {describe(logits)}")
 

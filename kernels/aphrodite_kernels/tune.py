@@ -1,4 +1,4 @@
-"""`python -m aphrodite_kernels.tune`: try the launch settings of matmul and attention on this GPU, keep the fastest.
+"""`python -m aphrodite_kernels.tune`: try the launch settings of the large ops on this GPU, keep the fastest.
 
 Writes tuned/<device>.json (gpu/tuning.py reads it). A setting belongs to the sizes of a model, whatever the number of
 rows: it is the one that loses least over all of them. It becomes part of the build: others may give other last bits.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from aphrodite_kernels import attention, matmul
+from aphrodite_kernels import attention, draw, matmul
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.dispatch import Backend, backend
 from aphrodite_kernels.roofline import median_seconds
@@ -68,11 +68,13 @@ def best(times: Times, candidates: Sequence[Settings]) -> dict[str, Settings]:
 def tune(device: torch.device, seconds: float, folder: Path, quick: bool) -> Path:
     """Write the device's file; quick: two candidates on small cases, to see that it works."""
     from aphrodite_kernels.gpu import attention as attention_on_gpu
+    from aphrodite_kernels.gpu import draw as draw_on_gpu
     from aphrodite_kernels.gpu import matmul as matmul_on_gpu
     from aphrodite_kernels.gpu.tuning import device_name
 
     found: dict[str, dict[str, Settings]] = {}
-    for op, module, on_gpu in (("matmul", matmul, matmul_on_gpu), ("attention", attention, attention_on_gpu)):
+    ops = (("matmul", matmul, matmul_on_gpu), ("attention", attention, attention_on_gpu), ("draw", draw, draw_on_gpu))
+    for op, module, on_gpu in ops:
         candidates = on_gpu.CANDIDATES[:2] if quick else on_gpu.CANDIDATES
         cases = module.CASES[1:2] if quick else module.LARGE
         found[op] = best(time_candidates(op, cases, candidates, device, seconds), candidates)

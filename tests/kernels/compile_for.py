@@ -16,12 +16,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
-from aphrodite_kernels import attention, dispatch, kv_store, matmul, nucleus, rms_norm, rope, sample
+from aphrodite_kernels import attention, dispatch, draw, kv_store, matmul, nucleus, rms_norm, rope, sample
 from aphrodite_kernels import silu_mul as silu
 from aphrodite_kernels.case import Case
 from aphrodite_kernels.dispatch import Backend
 
-OPS = (rms_norm, rope, silu, kv_store, matmul, attention, sample, nucleus)
+OPS = (rms_norm, rope, silu, kv_store, matmul, attention, sample, nucleus, draw)
 #: Shared memory that one block may have on compute capability 9.0 (CUDA C++ Programming Guide, technical data).
 SHARED_BYTES = 227 * 1024
 

@@ -66,6 +66,7 @@ def test_the_tuner_writes_settings_that_the_kernels_then_use(tmp_path: Path) -> 
     found = json.loads(Path(done.stdout.strip()).read_text())["settings"]
     assert found["matmul"]["N64_K128_float32_wide"]["BLOCK_M"] == 64
     assert found["attention"]["D16_G2_wide"]["SPLIT"] in (256, 512, 1024)
+    assert found["draw"]["V61"]["PIECE"] == 1024
 
 
 def test_without_triton_there_is_nothing_to_tune() -> None:

@@ -16,7 +16,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # a minute each on two quiet cores
-@pytest.mark.parametrize("files", ["row_ops", "sample nucleus matmul", "attention", "triton_paths"])
+@pytest.mark.parametrize("files", ["row_ops", "sample nucleus matmul", "draw", "attention", "triton_paths"])
 def test_kernels_pass_the_same_tests_in_the_interpreter(files: str) -> None:
     paths = [f"tests/kernels/test_{name}.py" for name in files.split()]
     done = subprocess.run(
@@ -44,6 +44,8 @@ def test_kernels_compile_for_an_h100_and_products_use_its_tensor_cores(tmp_path:
         "_silu_mul",
         "_philox_uniform",
         "_nucleus",
+        "_shape",
+        "_select",
         "_matmul",
         "_attention",
     }

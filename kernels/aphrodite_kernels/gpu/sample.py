@@ -45,13 +45,13 @@ def _choose(logits: torch.Tensor, streams: Streams, out: torch.Tensor, gumbel: b
     _best_of_piece[(rows, pieces)](
         logits, *streams, best, where, vocab, pieces, GUMBEL=gumbel, GROUPS=PIECE // 4, num_warps=4, **EXACT
     )
-    _best_of_row[(rows,)](best, where, out, pieces, BLOCK=next_power_of_two(pieces), num_warps=1)
+    _best_of_rows[(rows,)](best, where, out, pieces, BLOCK=next_power_of_two(pieces), num_warps=1)
 
 
 @kernel
 def _philox_uniform(seeds, sequence, position, purpose, out, count, GROUPS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
-    u = _uniforms(seeds, sequence, position, purpose, row, tl.program_id(1) * GROUPS, GROUPS)
+    u = uniforms(seeds, sequence, position, purpose, row, tl.program_id(1) * GROUPS, GROUPS)
     at = tl.program_id(1) * 4 * GROUPS + tl.arange(0, 4 * GROUPS)
     tl.store(out + row * count + at, u, at < count)
 
@@ -65,7 +65,7 @@ def _best_of_piece(
     at = piece * 4 * GROUPS + tl.arange(0, 4 * GROUPS)
     value = tl.load(logits + row * vocab + at, at < vocab, other=-float("inf"))
     if GUMBEL:
-        u = _uniforms(seeds, sequence, position, purpose, row, piece * GROUPS, GROUPS)
+        u = uniforms(seeds, sequence, position, purpose, row, piece * GROUPS, GROUPS)
         value = value - log_f32(-log_f32(u))
     value = tl.where(value == value, value, -float("inf"))  # NaN is never drawn
     top, index = tl.max(value, 0, return_indices=True)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
@@ -74,18 +74,24 @@ def _best_of_piece(
 
 
 @kernel
-def _best_of_row(best, where, out, pieces, BLOCK: tl.constexpr):
+def _best_of_rows(best, where, out, pieces, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    value = tl.load(best + row * pieces + at, at < pieces, other=-float("inf"))
-    ids = tl.load(where + row * pieces + at, at < pieces, other=2147483647)
-    top = tl.max(value, 0)
-    lowest = tl.min(tl.where(value == top, ids, 2147483647), 0)
-    tl.store(out + row, tl.where(top > -float("inf"), lowest, -1).to(tl.int64))
+    best_of_row(best + row * pieces, where + row * pieces, out + row, pieces, BLOCK)
 
 
 @kernel
-def _uniforms(seeds, sequence, position, purpose, row, first_group, GROUPS: tl.constexpr):
+def best_of_row(best, where, out, pieces, BLOCK: tl.constexpr):
+    """Write one row's token: the lowest id of its pieces' largest value, -1 where that is -infinity."""
+    at = tl.arange(0, BLOCK)
+    value = tl.load(best + at, at < pieces, other=-float("inf"))
+    ids = tl.load(where + at, at < pieces, other=2147483647)
+    top = tl.max(value, 0)
+    lowest = tl.min(tl.where(value == top, ids, 2147483647), 0)
+    tl.store(out, tl.where(top > -float("inf"), lowest, -1).to(tl.int64))
+
+
+@kernel
+def uniforms(seeds, sequence, position, purpose, row, first_group, GROUPS: tl.constexpr):
     """(4 * GROUPS,) numbers: four of each counter from `first_group` on."""
     zeros = tl.zeros((GROUPS,), tl.int64)
     counter = (first_group + tl.arange(0, GROUPS)).to(tl.uint32)
