@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -11,15 +11,16 @@ import torch
 
 from aphrodite_engine.constraints.redraws import MAX_IN_A_ROW, Redraws
 from aphrodite_engine.dead_end import dead_end, is_lost, not_allowed
+from aphrodite_engine.errors import EngineAsleepError
 from aphrodite_engine.flight import ChunkResult, Flight
 from aphrodite_engine.flights import Flights
-from aphrodite_engine.hidden_states import ByLayer, joined
+from aphrodite_engine.hidden_states import joined
+from aphrodite_engine.job import Job
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import (
     Logprob,
     PositionLogprobs,
     StageCandidate,
-    Timing,
     TokenEvent,
     TraceStage,
 )
@@ -37,22 +38,6 @@ from aphrodite_engine.scheduler import Scheduler
 from aphrodite_engine.sequence_text import End, Limits, News, Reported, SequenceText, as_one
 from aphrodite_engine.tokenizer import Tokenizer
 from aphrodite_kernels.sample import NOTHING
-
-
-@dataclass(eq=False)
-class _Job:
-    """A request's bookkeeping while it runs."""
-
-    request: Request
-    created: float
-    sequences: list[Sequence]
-    unfinished: int
-    first_step: float | None = None
-    first_token: float | None = None
-    prompt_logprobs: list[PositionLogprobs | None] = field(default_factory=list)
-    hidden: list[torch.Tensor] = field(default_factory=list)
-    captured: list[ByLayer] = field(default_factory=list)
-    given: list[News] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,7 +83,7 @@ class Engine:
         self.model_key, self.vocab_size, self.max_model_len = model_key, vocab_size, max_model_len
         self.eos_token_ids = eos_token_ids
         self._limits = Limits(eos_token_ids, max_model_len)
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Job] = {}
         self._texts: dict[Sequence, SequenceText] = {}
         self._pulse = Pulse()
         self._flights = Flights(runner, scheduler, self._limits, self._pulse, run_ahead)
@@ -134,7 +119,12 @@ class Engine:
 
         Returns:
             Of a continuation the news of what is already there, with which it may end.
+
+        Raises:
+            EngineAsleepError: it came while the engine sleeps.
         """
+        if not self.runner.is_furnished:
+            raise EngineAsleepError("this engine sleeps: call wake() first")
         root = root_hash(self.model_key, request.cache_salt, request.steering.digest)
         count = request.params.n if request.draws else 1
         sequences = [Sequence(request, index, root) for index in range(count)]
@@ -145,13 +135,13 @@ class Engine:
                 sequence.grammar = request.grammar.start()
         tokenizer = self.tokenizer if request.draws else None
         texts = {sequence: SequenceText(request, tokenizer, self._limits) for sequence in sequences}
-        self._jobs[request.request_id] = _Job(request, time.perf_counter(), sequences, count)
+        self._jobs[request.request_id] = Job(request, time.perf_counter(), sequences, count)
         self._texts |= texts
         for sequence in sequences:
             self.scheduler.add(sequence)
         return self._begin_given(self._jobs[request.request_id], sequences[0])
 
-    def _begin_given(self, job: _Job, sequence: Sequence) -> list[TokenEvent]:
+    def _begin_given(self, job: Job, sequence: Sequence) -> list[TokenEvent]:
         """Output that is already there counts as drawn. Samplers that learn from draws see it one token at a time."""
         given = job.request.continuation.token_ids if job.request.continuation else ()
         if feedback_of(job.request.params):
@@ -159,7 +149,7 @@ class Engine:
             return []
         return next((events for token_id in given if (events := self._give(job, sequence, token_id))), [])
 
-    def _give(self, job: _Job, sequence: Sequence, token_id: int) -> list[TokenEvent]:
+    def _give(self, job: Job, sequence: Sequence, token_id: int) -> list[TokenEvent]:
         """A token as if it had been drawn; the last one that counts tells of all of them."""
         assert job.request.continuation is not None
         sequence.append(token_id)
@@ -183,6 +173,18 @@ class Engine:
             sequence.suffixes = SuffixMatches(request.prompt_token_ids)
         if request.params.banned_phrases:
             sequence.redraws = Redraws()
+
+    def sleep(self, error: BaseException) -> list[TokenEvent]:
+        """Give memory back until wake(); requests that run end with this error. See LLM.sleep."""
+        self.runner.sleep()  # where this raises, all goes on
+        events = self.fail_all(error)
+        self.scheduler.forget_cache()
+        return events
+
+    def wake(self) -> list[TokenEvent]:
+        """Run requests again. There is no news."""
+        self.runner.wake()
+        return []
 
     def abort(self, request_id: str) -> list[TokenEvent]:
         """End a request now, keep what it has; its blocks are free before the next step. Unknown ids are ignored."""
@@ -239,7 +241,7 @@ class Engine:
             return self._fail(sequence.request.request_id, dead_end(sequence))
         return self._digest_token(job, sequence, result.drawn)
 
-    def _digest_token(self, job: _Job, sequence: Sequence, drawn: Drawn) -> list[TokenEvent]:
+    def _digest_token(self, job: Job, sequence: Sequence, drawn: Drawn) -> list[TokenEvent]:
         if sequence.forced is not None:
             events, sequence.feedback = self._give(job, sequence, drawn.token_id), drawn.feedback
             return events
@@ -260,7 +262,7 @@ class Engine:
             return []
         return self._fail(sequence.request.request_id, dead_end(sequence))
 
-    def _report(self, job: _Job, sequence: Sequence, news: News) -> TokenEvent:
+    def _report(self, job: Job, sequence: Sequence, news: News) -> TokenEvent:
         """What a caller hears of a sequence; it is over where it has ended."""
         is_first = self._texts[sequence].num_shown == len(news.tokens)
         given = tuple(token.given for token in news.tokens if token.given is not None)
@@ -281,20 +283,20 @@ class Engine:
             traces=_of_each([token.trace for token in news.tokens]),
             finish_reason=news.end.reason,
             stop_reason=news.end.by,
-            prompt_logprobs=_prompt_logprobs(job, sequence) if is_first or has_ended else None,
+            prompt_logprobs=job.prompt_logprobs_with(sequence) if is_first or has_ended else None,
             num_cached_tokens=sequence.num_cached or 0,
-            timing=_timing(job) if has_ended else None,
+            timing=job.timing if has_ended else None,
             given=given,
         )
 
-    def _close(self, job: _Job, sequence: Sequence) -> None:
+    def _close(self, job: Job, sequence: Sequence) -> None:
         del self._texts[sequence]
         self.scheduler.finish(sequence)
         job.unfinished -= 1
         if job.unfinished == 0:
             self._forget(job)
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: Job) -> None:
         del self._jobs[job.request.request_id]
         if not self._jobs:
             self._flights.forget()
@@ -309,7 +311,7 @@ class Engine:
                 self.scheduler.finish(sequence)
         return [TokenEvent(request_id, 0, job.request.seed, finish_reason="error", error=error)]
 
-    def _collect_prompt_logprobs(self, job: _Job, result: ChunkResult) -> None:
+    def _collect_prompt_logprobs(self, job: Job, result: ChunkResult) -> None:
         following = result.chunk.start + 1
         # Once more where tokens were computed again.
         job.prompt_logprobs = [None, *job.prompt_logprobs[1:following]]
@@ -331,7 +333,7 @@ class Engine:
     def _token_text(self, token_id: int) -> str:
         return self.tokenizer.token_text(token_id) if self.tokenizer else ""
 
-    def _digest_captured(self, job: _Job, result: ChunkResult) -> list[TokenEvent]:
+    def _digest_captured(self, job: Job, result: ChunkResult) -> list[TokenEvent]:
         assert result.captured is not None
         if result.chunk.start == 0:
             job.captured.clear()  # a preempted request starts over
@@ -342,7 +344,7 @@ class Engine:
         request = job.request
         return [TokenEvent(request.request_id, 0, request.seed, finish_reason="stop", captured=joined(job.captured))]
 
-    def _digest_embedding(self, job: _Job, result: ChunkResult) -> list[TokenEvent]:
+    def _digest_embedding(self, job: Job, result: ChunkResult) -> list[TokenEvent]:
         assert result.hidden is not None
         pooling = job.request.pooling
         if result.chunk.start == 0:
@@ -357,12 +359,6 @@ class Engine:
         return [TokenEvent(job.request.request_id, 0, job.request.seed, finish_reason="stop", embedding=embedding)]
 
 
-def _prompt_logprobs(job: _Job, sequence: Sequence) -> tuple[PositionLogprobs | None, ...] | None:
-    """Those of the whole prompt, with the first sequence's news; None while they are incomplete."""
-    complete = len(job.prompt_logprobs) == sequence.prompt_len
-    return tuple(job.prompt_logprobs) if complete and sequence.index == 0 else None
-
-
 Item = TypeVar("Item")
 
 
@@ -370,12 +366,3 @@ def _of_each(items: list[Item | None]) -> tuple[Item, ...] | None:
     """None where nothing was asked for."""
     asked = [item for item in items if item is not None]
     return tuple(asked) if asked else None
-
-
-def _timing(job: _Job) -> Timing:
-    now = time.perf_counter()
-    return Timing(
-        queue_ms=1e3 * ((job.first_step or now) - job.created),
-        ttft_ms=1e3 * ((job.first_token or now) - job.created),
-        total_ms=1e3 * (now - job.created),
-    )

@@ -59,5 +59,9 @@ class EngineClosedError(AphroditeError, RuntimeError):
     """The engine was closed; create a new one."""
 
 
+class EngineAsleepError(EngineClosedError):
+    """The engine sleeps; wake it first."""
+
+
 class OriginError(AphroditeError, RuntimeError):
     """A result does not know what it was made from, or its maker is gone."""

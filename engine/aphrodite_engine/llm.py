@@ -47,12 +47,13 @@ from aphrodite_engine.prompts import (
 )
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request
+from aphrodite_engine.sleeping import Sleeps
 from aphrodite_engine.steering import Steering
 from aphrodite_engine.tokenizer import Tokenizer
 from aphrodite_engine.weights_digest import weights_digest
 
 
-class LLM(Asks, Hooks):
+class LLM(Asks, Hooks, Sleeps):
     """An engine of its own thread in this process; `with LLM("demo") as llm: ...`.
 
     Args:
@@ -67,6 +68,7 @@ class LLM(Asks, Hooks):
     """
 
     def __init__(self, model: str | Path = "demo", *, progress: bool | Report = False, **settings: Any) -> None:
+        super().__init__()
         self.model = str(model)
         self.config = _engine_config(settings)
         folder = resolve_model(self.model, self.config.download_dir, self.config.revision, self.config.offline)
@@ -314,14 +316,14 @@ class LLM(Asks, Hooks):
         return normalized(vectors) if normalize else vectors
 
     def _encode(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
-        loaded = self._require_open()
+        loaded = self._require_awake()
         assert loaded.encoder is not None
         sequences = [list(self._admission.admit(t, SamplingParams(), pooling=pooling).prompt_token_ids) for t in texts]
         with self._encoder_lock, self._encoder_pulse.during(sum(map(len, sequences))):
             return encode_texts(loaded.encoder, sequences, pooling)
 
     def _encoder_states(self, token_ids: Sequence[int], layers: Sequence[int]) -> dict[int, np.ndarray]:
-        encoder = self._require_open().encoder
+        encoder = self._require_awake().encoder
         assert encoder is not None
         with self._encoder_lock, self._encoder_pulse.during(len(token_ids)):
             return {layer: states.cpu().numpy() for layer, states in encoder.states(token_ids, layers).items()}
@@ -438,7 +440,7 @@ class LLM(Asks, Hooks):
         return [self._admission.admit(prompt, own, continuation=begun, **more) for prompt, own, begun in each]
 
     def _running_loop(self) -> EngineLoop:
-        loaded = self._require_open()
+        loaded = self._require_awake()
         if self._loop is None:
             raise UnsupportedModelError(
                 f"{self.model} ({loaded.facts.architecture}) is an encoder: it embeds, but cannot generate"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -35,13 +36,16 @@ class Loaded:
 
     facts: ModelConfig
     plan: MemoryPlan
+    device: torch.device
     tokenizer: Tokenizer | None
     eos_token_ids: tuple[int, ...]
     engine: Engine | None
     encoder: Encoder | None
 
     def release(self) -> None:
-        """Let go of weights and cache."""
+        """Let go of weights, cache and graphs."""
+        if self.engine is not None:
+            self.engine.runner.release()
         self.engine = None
         self.encoder = None
 
@@ -68,13 +72,13 @@ def load(
         progress=report,
     )
     if facts.path == "encoder":
-        return Loaded(facts, plan, tokenizer, eos, None, load_encoder(facts, options))
+        return Loaded(facts, plan, device, tokenizer, eos, None, load_encoder(facts, options))
     model = load_decoder(facts, options)
     if device.type == "cuda" and config.kv_cache_memory is None:
         plan = plan_measured(plan, facts, config, measured_needs(model, plan, config))
-    kv, graphs = _working_memory(model, plan, config)
+    furnish = partial(_working_memory, model, plan, config)
     engine = Engine(
-        Runner(model, kv, device, draws_on_device=config.runs_ahead, graphs=graphs),
+        Runner(model, device, furnish, draws_on_device=config.runs_ahead),
         Scheduler(
             BlockPool(plan.kv_blocks), config.max_num_batched_tokens, config.max_num_seqs, config.enable_prefix_caching
         ),
@@ -85,7 +89,7 @@ def load(
         eos_token_ids=eos,
         run_ahead=config.runs_ahead,
     )
-    return Loaded(facts, plan, tokenizer, eos, engine, None)
+    return Loaded(facts, plan, device, tokenizer, eos, engine, None)
 
 
 def _working_memory(model: Decoder, plan: MemoryPlan, config: EngineConfig) -> tuple[KVTensors, DecodeGraphs | None]:

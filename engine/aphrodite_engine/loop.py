@@ -7,7 +7,8 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from aphrodite_engine.engine import Engine
 from aphrodite_engine.errors import EngineClosedError
@@ -30,8 +31,17 @@ class _Abort:
     request_id: str
 
 
+@dataclass(frozen=True)
+class _Call:
+    work: Callable[[Engine], list[TokenEvent]]
+    done: Future[None] = field(default_factory=Future)
+
+
 class _Stop:
     """Ends the thread after the step in progress."""
+
+
+Command = _Submit | _Abort | _Call | _Stop
 
 
 class EngineLoop:
@@ -42,7 +52,7 @@ class EngineLoop:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._inbox: queue.SimpleQueue[_Submit | _Abort | _Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
         self._thread = threading.Thread(target=_run, args=(engine, self._inbox), name="aphrodite-engine", daemon=True)
@@ -54,14 +64,21 @@ class EngineLoop:
         Raises:
             EngineClosedError: after close().
         """
-        with self._closing:  # behind a _Stop nobody would answer
-            if self._closed:
-                raise EngineClosedError("this engine was closed; create a new LLM")
-            self._inbox.put(_Submit(request, sink))
+        self._put(_Submit(request, sink))
 
     def abort(self, request_id: str) -> None:
         """End a request before the next step; its sink gets one last event for each unfinished sequence."""
         self._inbox.put(_Abort(request_id))
+
+    def call(self, work: Callable[[Engine], list[TokenEvent]]) -> None:
+        """Do something with the engine, in its thread and between two steps, and wait for it; events go to their sinks.
+
+        Raises:
+            EngineClosedError: after close(); otherwise what `work` raises.
+        """
+        command = _Call(work)
+        self._put(command)
+        command.done.result()
 
     def stop(self) -> None:
         """End the thread; requests still running get an error event. May be called twice."""
@@ -72,8 +89,14 @@ class EngineLoop:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
+    def _put(self, command: _Submit | _Call) -> None:
+        with self._closing:  # behind a _Stop nobody would answer
+            if self._closed:
+                raise EngineClosedError("this engine was closed; create a new LLM")
+            self._inbox.put(command)
 
-def _run(engine: Engine, inbox: queue.SimpleQueue[_Submit | _Abort | _Stop]) -> None:
+
+def _run(engine: Engine, inbox: queue.SimpleQueue[Command]) -> None:
     """Outermost loop of the engine's thread. A module function, so that the thread does not keep its owner alive."""
     sinks: dict[str, Sink] = {}
     while True:
@@ -84,6 +107,8 @@ def _run(engine: Engine, inbox: queue.SimpleQueue[_Submit | _Abort | _Stop]) -> 
                 return
             if isinstance(command, _Submit):
                 _submit(command, sinks, engine)
+            elif isinstance(command, _Call):
+                _call(command, sinks, engine)
             else:
                 _deliver(engine.abort(command.request_id), sinks, engine)
         try:
@@ -106,6 +131,15 @@ def _submit(command: _Submit, sinks: dict[str, Sink], engine: Engine) -> None:
         _deliver(events, sinks, engine)
 
 
+def _call(command: _Call, sinks: dict[str, Sink], engine: Engine) -> None:
+    try:
+        _deliver(command.work(engine), sinks, engine)
+    except Exception as error:  # whoever called gets it
+        command.done.set_exception(_detached(error))
+    else:
+        command.done.set_result(None)
+
+
 def _detached(error: BaseException) -> BaseException:
     """The error with its traceback as a note instead of frames.
 
@@ -119,7 +153,7 @@ def _detached(error: BaseException) -> BaseException:
     return error
 
 
-def _commands(inbox: queue.SimpleQueue[_Submit | _Abort | _Stop], *, wait: bool) -> list[_Submit | _Abort | _Stop]:
+def _commands(inbox: queue.SimpleQueue[Command], *, wait: bool) -> list[Command]:
     commands = [inbox.get()] if wait else []
     while True:
         try:

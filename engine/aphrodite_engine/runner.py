@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Chunks
 
 import torch
@@ -13,11 +14,14 @@ from aphrodite_engine.hidden_states import ByLayer, Capture
 from aphrodite_engine.lens import read_states
 from aphrodite_engine.models.base import Decoder, KVTensors
 from aphrodite_engine.models.taps import Taps
+from aphrodite_engine.parked import ParkedTensors
 from aphrodite_engine.sampling.logprobs import TopLogprobs, top_logprobs
 from aphrodite_engine.sampling.on_device import can_stay_on_device, draw_on_device
 from aphrodite_engine.sampling.pipeline import sample
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.scheduler import Chunk
+
+Furnish = Callable[[], tuple[KVTensors, DecodeGraphs | None]]
 
 #: Rows of prompt logits held at once: 152k words x 64 rows in float32 are 39 MB.
 PROMPT_LOGPROB_ROWS = 64
@@ -27,21 +31,54 @@ class Runner:
     """A model, its cache and the sampler.
 
     Args:
+        furnish: allocates the KV cache, and makes the graphs for steps in which all decode; without graphs these, too,
+            run kernel by kernel.
         draws_on_device: leave tokens on the device, until they are read, where the sampler can.
-        graphs: for steps in which all decode; None runs these, too, kernel by kernel.
     """
 
     def __init__(
-        self,
-        model: Decoder,
-        kv: KVTensors,
-        device: torch.device,
-        *,
-        draws_on_device: bool = False,
-        graphs: DecodeGraphs | None = None,
+        self, model: Decoder, device: torch.device, furnish: Furnish, *, draws_on_device: bool = False
     ) -> None:
-        self.model, self.kv, self.device, self.graphs = model, kv, device, graphs
+        self.model, self.device, self._furnish = model, device, furnish
+        self.kv, self.graphs = furnish()
         self._draws_on_device = draws_on_device
+        self._parked: ParkedTensors | None = None
+
+    @property
+    def is_furnished(self) -> bool:
+        """Whether a step can run."""
+        return bool(self.kv.layers)
+
+    def sleep(self) -> None:
+        """Free the cache and the graphs. From a GPU the weights go to the host.
+
+        Raises:
+            RuntimeError: the host has no memory for them; nothing has changed.
+        """
+        if self.device.type == "cuda":
+            self._parked = ParkedTensors(self.model.tensors())
+        self.release()
+
+    def wake(self) -> None:
+        """Undo sleep().
+
+        Raises:
+            torch.OutOfMemoryError: the device has not enough memory left; it sleeps on.
+        """
+        if self._parked is not None:
+            self._parked.restore()
+            self._parked = None
+        try:
+            self.kv, self.graphs = self._furnish()
+        except RuntimeError:
+            self.sleep()
+            raise
+
+    def release(self) -> None:
+        """Let go of the cache and the graphs, once nothing runs on them."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.kv, self.graphs = KVTensors(self.kv.block_size, ()), None
 
     def launch(self, chunks: Chunks[Chunk], eos_token_ids: tuple[int, ...], front: Draws | None = None) -> Flight:
         """Compute the chunks together. A chunk's result does not depend on the others (in strict determinism).

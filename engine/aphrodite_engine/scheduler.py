@@ -92,6 +92,10 @@ class Scheduler:
             if self.prefix_caching:
                 self._publish(sequence)
 
+    def forget_cache(self) -> None:
+        """Know of no prefix any more; nothing may be running."""
+        self.pool = BlockPool(self.pool.num_blocks)
+
     def take_back(self, sequence: Sequence, position: int) -> None:
         """Let a running sequence forget its token at `position` and all behind it.
 

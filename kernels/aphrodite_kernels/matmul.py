@@ -76,6 +76,11 @@ class PackedWeight:
         """Bytes held, padding, scales and bias included."""
         return self._data.nbytes + sum(part.nbytes for part in (self.scale, self.bias) if part is not None)
 
+    def tensors(self) -> list[torch.Tensor]:
+        """All that it holds on its device."""
+        held = (self._data, self.scale, self.bias, self._plain_bias)
+        return [tensor for tensor in held if tensor is not None]
+
     def write(self, first_row: int, weight: torch.Tensor) -> None:
         """Fill rows first_row .. first_row + len(weight); the weight can be freed afterwards.
 

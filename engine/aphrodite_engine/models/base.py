@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -120,6 +120,10 @@ class Decoder(Protocol):
         """Logits (R, vocab_size) in float32 of hidden states (R, hidden), written to `out` where it is given."""
         ...
 
+    def tensors(self) -> Iterable[torch.Tensor]:
+        """All that it holds on its device."""
+        ...
+
 
 class Encoder(Protocol):
     """A bidirectional model that turns token sequences into vectors."""
@@ -132,4 +136,8 @@ class Encoder(Protocol):
 
     def states(self, sequence: Sequence[int], layers: Sequence[int]) -> dict[int, torch.Tensor]:
         """States (tokens, hidden) float32 of one sequence after each of `layers`."""
+        ...
+
+    def tensors(self) -> Iterable[torch.Tensor]:
+        """All that it holds on its device."""
         ...

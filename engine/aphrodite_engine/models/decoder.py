@@ -6,6 +6,7 @@ regard to the others, so a token's state does not depend on the batch it is in.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -90,6 +91,15 @@ class LlamaDecoder:
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return matmul(hidden, self._head, out_dtype=torch.float32, out=out)
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        yield from (self._cos_sin, self._first_norm)
+        yield from (*self._embedding.tensors(), *self._head.tensors())
+        for layer in self._layers:
+            for weight in (layer.qkv, layer.output, layer.gate_up, layer.down):
+                yield from weight.tensors()
+            norms = (layer.q_norm, layer.k_norm, layer.post_norm, layer.next_norm)
+            yield from (norm for norm in norms if norm is not None)
 
     def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(T, (Hq + 2 Hkv) * D) -> views (T, Hq, D), (T, Hkv, D), (T, Hkv, D)."""

@@ -110,6 +110,11 @@ class TransformersEncoder:
             self._hidden([sequence])
         return {layer: states for (layer, _), states in taps.states.items()}
 
+    def tensors(self) -> Iterator[torch.Tensor]:
+        yield from (*self._model.parameters(), *self._model.buffers())
+        if self._strict is not None:
+            yield from self._strict.tensors()
+
     def _check(self, sequence: Sequence[int]) -> None:
         if not 1 <= len(sequence) <= self.config.max_position:
             allowed = f"1 to {self.config.max_position} tokens fit {self.config.architecture}"

@@ -6,7 +6,7 @@ which other rows chose the same expert.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,11 @@ class PackedExperts:
 
     up: list[PackedWeight]
     down: list[PackedWeight]
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Those of all experts."""
+        for packed in (*self.up, *self.down):
+            yield from packed.tensors()
 
 
 def is_experts(module: torch.nn.Module) -> bool:

@@ -10,7 +10,7 @@ and refuses products it can't replace.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -52,6 +52,11 @@ class StrictMode(TorchFunctionMode):
         if weight not in self._packed:
             self._packed[weight] = pack(weight.data.T) if transposed else _pack_bit_by_bit(weight.data)
             weight.data = weight.data.new_empty(0)
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """The packed weights."""
+        for packed in self._packed.values():
+            yield from packed.tensors()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None

@@ -20,7 +20,7 @@ from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import UnsupportedModelError
 from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import KVLayerSpec, KVTensors, LoadOptions, ModelConfig
-from aphrodite_engine.models.experts import EXPERTS, EvenRows, is_experts, pack_experts, strict_experts
+from aphrodite_engine.models.experts import EXPERTS, EvenRows, PackedExperts, is_experts, pack_experts, strict_experts
 from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.models.layer_stack import LayerSearch
 from aphrodite_engine.models.llama_family import FAST_ARCHITECTURES
@@ -109,6 +109,14 @@ class UniversalDecoder:
         tokens = torch.zeros(1, len(states), dtype=torch.int64, device=states.device)
         with self._strict or contextlib.nullcontext(), self._stack.ending_with(states.to(self._dtype)[None]):
             return self._body(**_inputs(tokens, tokens)).last_hidden_state[0]
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        yield from (*self._model.parameters(), *self._model.buffers())
+        if self._strict is not None:
+            yield from self._strict.tensors()
+            for module in filter(is_experts, self._model.modules()):
+                packed: PackedExperts = module.packed_experts  # type: ignore[assignment]
+                yield from packed.tensors()
 
     def _tapped(self, taps: Taps | None) -> contextlib.AbstractContextManager[None]:
         if taps is None:
