@@ -18,6 +18,7 @@
 #define MR 6
 #endif
 #define KC 256                 /* depth of a block: KC * NR weights stay in the first-level cache */
+#define AHEAD 8192             /* bytes that are on their way while weights are read once, from memory */
 #define X_BYTES (512 * 1024)   /* input rows that share a pass over a panel: half of a usual second-level cache */
 
 typedef struct {

@@ -2,9 +2,15 @@
 #include <stdlib.h>
 #include "matmul.h"
 
-/* rows x (panels * NR) outputs: c[panel][row][NR] += x * w over k. All counts are constants where this is inlined. */
+/* Prefetch the weights of one step. Processors alone do not run far enough ahead of so many short steps. */
+INLINE void fetch(const WEIGHT *w) {
+    for (int byte = 0; byte < (int)(NR * sizeof(WEIGHT)); byte += 64) __builtin_prefetch((const char *)w + byte, 0, 3);
+}
+
+/* rows x (panels * NR) outputs: c[panel][row][NR] += x * w over k. All counts are constants where this is inlined.
+ * ahead: how many weights further to prefetch; 0: nothing. */
 INLINE void tile(const int rows, const int panels, const float *x, const WEIGHT *w, long panel_step, long k,
-                 float *c, long c_step, int first) {
+                 float *c, long c_step, int first, long ahead) {
     vf acc[24];
     const int nv = 2 * panels;
 #pragma GCC unroll 32
@@ -14,6 +20,9 @@ INLINE void tile(const int rows, const int panels, const float *x, const WEIGHT 
     }
     for (long kk = 0; kk < k; kk++) {
         vf b[8];
+        if (ahead)
+#pragma GCC unroll 4
+            for (int p = 0; p < panels; p++) fetch(w + p * panel_step + kk * NR + ahead);
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++) b[v] = VLOAD(w + (v / 2) * panel_step + kk * NR + (v % 2) * VL);
 #pragma GCC unroll 16
@@ -31,15 +40,16 @@ INLINE void tile(const int rows, const int panels, const float *x, const WEIGHT 
 }
 
 #define TILE(rows, panels)                                                                                         \
-    static void tile_##rows##x##panels(const float *x, const WEIGHT *w, long ps, long k, float *c, long cs, int f) { \
-        tile(rows, panels, x, w, ps, k, c, cs, f);                                                                 \
+    static void tile_##rows##x##panels(const float *x, const WEIGHT *w, long ps, long k, float *c, long cs, int f, \
+                                       long ahead) {                                                               \
+        tile(rows, panels, x, w, ps, k, c, cs, f, ahead);                                                          \
     }
 TILE(1, 4) TILE(1, 1) TILE(2, 2) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1)
 #if MR == 12
 TILE(3, 2) TILE(4, 2) TILE(7, 1) TILE(8, 1) TILE(9, 1) TILE(10, 1) TILE(11, 1) TILE(12, 1)
 #endif
 
-typedef void (*TileFn)(const float *, const WEIGHT *, long, long, float *, long, int);
+typedef void (*TileFn)(const float *, const WEIGHT *, long, long, float *, long, int, long);
 
 static const TileFn ONE_PANEL[MR + 1] = {
     0, tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1,
@@ -75,8 +85,10 @@ static void stream_panels(const Matmul *m, long panel, long count) {
     float c[24 * VL];
     long step = m->k * NR, cs = m->rows * NR;
     const WEIGHT *w = (const WEIGHT *)m->w + panel * step;
-    if (count > 1) wide_tile(m->rows)(m->x, w, step, m->k, c, cs, 1);
-    else ONE_PANEL[m->rows](m->x, w, step, m->k, c, cs, 1);
+    /* One or two rows of float32 ask for so many bytes a step that the processor alone is as fast. */
+    long ahead = m->rows <= 2 && sizeof(WEIGHT) == 4 ? 0 : AHEAD / (long)sizeof(WEIGHT) / panels_at_once(m->rows);
+    if (count > 1) wide_tile(m->rows)(m->x, w, step, m->k, c, cs, 1, ahead);
+    else ONE_PANEL[m->rows](m->x, w, step, m->k, c, cs, 1, ahead);
     for (long p = 0; p < count; p++) write_out(m, c + p * cs, 0, m->rows, panel + p);
 }
 
@@ -88,7 +100,9 @@ static void blocked_panel(const Matmul *m, float *c, long panel, long s0, long s
         long depth = m->k - k0 < KC ? m->k - k0 : KC;
         for (long s = s0; s < s1; s++) {
             long row = strip_start(m, s), rows = strip_start(m, s + 1) - row;
-            ONE_PANEL[rows](m->x + row * m->k + k0 * rows, w + k0 * NR, 0, depth, c + (row - first_row) * NR, 0, k0 == 0);
+            long ahead = s == s0 + (s1 - s0 > 1) ? KC * NR : 0; /* the second strip fetches the next block for the first */
+            ONE_PANEL[rows](m->x + row * m->k + k0 * rows, w + k0 * NR, 0, depth, c + (row - first_row) * NR, 0, k0 == 0,
+                            ahead);
         }
     }
     write_out(m, c, first_row, last_row - first_row, panel);
