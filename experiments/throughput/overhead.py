@@ -24,7 +24,7 @@ from peers import Ours
 from workloads import Job, greedy, shortened
 
 _LAYERS = ("model", "ops", "native")
-_DECODER_OPS = ("attention", "kv_store", "matmul", "add_rms_norm", "rms_norm", "rope", "silu_mul")
+_DECODER_OPS = ("matmul", "rms_norm")
 #: Steps at either end that are left out: prefill and first touches, and rows that end.
 _EDGE = 8
 
@@ -125,6 +125,7 @@ def _places(ours: Ours) -> Iterator[tuple[Any, str, str]]:
     yield from ((model, name, "model") for name in ("forward", "logits"))
     yield runner, "sample", "model"
     yield from ((decoder, name, "ops") for name in _DECODER_OPS)
+    yield model, "_layers", "ops"
     yield model._embedding, "rows", "ops"
     yield batch, "_tensor", "ops"
     yield from ((pipeline, name, "ops") for name in ("argmax", "gumbel_argmax"))

@@ -81,6 +81,17 @@ class PackedWeight:
         held = (self._data, self.scale, self.bias, self._plain_bias)
         return [tensor for tensor in held if tensor is not None]
 
+    @property
+    def stored_dtype(self) -> torch.dtype:
+        """Of the numbers in memory: int8 where it is quantised, else dtype."""
+        return self._data.dtype
+
+    @property
+    def addresses(self) -> tuple[int, int | None, int | None]:
+        """Where packed weight, scales and bias lie, for C code that multiplies by it; None for what is not there."""
+        scale, bias = (None if part is None else part.data_ptr() for part in (self.scale, self.bias))
+        return self._data.data_ptr(), scale, bias
+
     def write(self, first_row: int, weight: torch.Tensor) -> None:
         """Fill rows first_row .. first_row + len(weight); the weight can be freed afterwards.
 
@@ -232,11 +243,10 @@ def matmul_reference(x: torch.Tensor, weight: PackedWeight, dtype: torch.dtype) 
 
 
 def _matmul_native(x: torch.Tensor, weight: PackedWeight, out: torch.Tensor) -> None:
-    codes = native.DTYPE_CODES
+    codes, (data, scale, bias) = native.DTYPE_CODES, weight.addresses
     failed = native.compiled().matmul(
-        x.data_ptr(), codes[x.dtype], weight._data.data_ptr(), native.WEIGHT_CODES[weight._data.dtype],
-        *(None if part is None else part.data_ptr() for part in (weight.scale, weight.bias)),
-        out.data_ptr(), codes[out.dtype], x.shape[0], *weight.shape, torch.get_num_threads(),
+        x.data_ptr(), codes[x.dtype], data, native.WEIGHT_CODES[weight.stored_dtype], scale, bias, out.data_ptr(),
+        codes[out.dtype], x.shape[0], *weight.shape, torch.get_num_threads(),
     )  # fmt: skip
     if failed:
         raise MemoryError(f"no memory for the workspace of a matmul of {describe(x)} with {weight.shape}")

@@ -42,6 +42,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "silu_mul": (None, [_P, _P, _I, _L, _L, _I]),
     "kv_store": (None, [_P, _L, _P, _L, _P, _P, _P, _I, _L, _L, _L, _I]),
     "attention": (None, [_P, _L, _I, _P, _P, _I, _P, _L, _P, _P, _P, _L, _L, _L, _L, _F, _L, _F, _I]),
+    "decoder_layers": (_I, [_P, _P, _L, _P, _P, _P, _P, _L, _L, _I]),
     "philox_uniform": (None, [_P, _P, _P, _L, _P, _L, _L, _I]),
     "argmax": (None, [_P, _P, _L, _L, _I]),
     "nucleus": (_I, [_P, _P, _P, _L, _L, _I]),

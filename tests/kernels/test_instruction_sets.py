@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from aphrodite_kernels import attention, dispatch, matmul, native, nucleus, rms_norm, rope, sample, silu_mul
+from aphrodite_kernels import (
+    attention,
+    decoder_layers,
+    dispatch,
+    matmul,
+    native,
+    nucleus,
+    rms_norm,
+    rope,
+    sample,
+    silu_mul,
+)
 from aphrodite_kernels.dispatch import Backend
 from tests.kernels.checking import run_case, same_bits
 from tests.kernels.story import tell
@@ -45,7 +56,7 @@ def library(other_library: native.Library, monkeypatch: pytest.MonkeyPatch) -> n
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_every_case_is_accurate(dtype: torch.dtype, library: native.Library, generator: torch.Generator) -> None:
-    for op in (matmul, attention, rms_norm, rope, silu_mul, sample, nucleus):
+    for op in (decoder_layers, matmul, attention, rms_norm, rope, silu_mul, sample, nucleus):
         for case in op.CASES:
             run_case(case, dtype, generator)
 

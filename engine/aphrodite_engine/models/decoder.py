@@ -7,7 +7,6 @@ regard to the others, so a token's state does not depend on the batch it is in.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 
@@ -18,28 +17,10 @@ from aphrodite_engine.models.llama_family import LlamaFamily
 from aphrodite_engine.models.rope import cos_sin_table
 from aphrodite_engine.models.taps import Taps
 from aphrodite_engine.weights import TensorReader, open_checkpoint
-from aphrodite_kernels.attention import attention
+from aphrodite_kernels.decoder_layers import DecoderLayers, LayerShape, LayerWeights, decoder_layer
 from aphrodite_kernels.int8 import dequantize_rows, quantize_rows
-from aphrodite_kernels.kv_store import kv_store
 from aphrodite_kernels.matmul import PackedWeight, matmul
-from aphrodite_kernels.rms_norm import add_rms_norm, rms_norm
-from aphrodite_kernels.rope import rope
-from aphrodite_kernels.silu_mul import silu_mul
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One decoder layer's weights; `next_norm` is the norm after it (the next layer's first, or the model's last)."""
-
-    qkv: PackedWeight
-    q_norm: torch.Tensor | None
-    k_norm: torch.Tensor | None
-    output: PackedWeight
-    post_norm: torch.Tensor
-    gate_up: PackedWeight
-    down: PackedWeight
-    next_norm: torch.Tensor
-    window: int | None
+from aphrodite_kernels.rms_norm import rms_norm
 
 
 class LlamaDecoder:
@@ -54,59 +35,40 @@ class LlamaDecoder:
             ModelError: a tensor is missing, has another shape than config.json says, or has no place in the model.
         """
         self.config = config
-        self._family = family
-        self._scale = family.head_dim**-0.5
-        self._cos_sin = cos_sin_table(family.rope, family.head_dim, family.max_position).to(options.device)
+        self._eps = family.rms_norm_eps
+        cos_sin = cos_sin_table(family.rope, family.head_dim, family.max_position).to(options.device)
+        shape = LayerShape(family.num_heads, family.num_kv_heads, family.head_dim, self._eps, cos_sin)
         reader = TensorReader(open_checkpoint(config.folder), options.dtype, options.device, options.progress)
         load = _Loader(reader, family, options)
         self._embedding, self._head = load.vocabulary()
-        self._first_norm, self._layers = load.layers()
+        self._first_norm, layers = load.layers()
+        self._layers = DecoderLayers(layers, shape)
         reader.finish(ignored=load.ignored)
 
     @torch.inference_mode()
     def forward(self, batch: Batch, kv: KVTensors, taps: Taps | None = None) -> torch.Tensor:
-        eps = self._family.rms_norm_eps
         residual = self._embedding.rows(batch.token_ids)
-        hidden = rms_norm(residual, self._first_norm, eps)
-        for index, (layer, (k_cache, v_cache)) in enumerate(zip(self._layers, kv.layers, strict=True)):
-            q, k, v = self._heads(matmul(hidden, layer.qkv))
-            rope(q, k, batch.positions, self._cos_sin, layer.q_norm, layer.k_norm, eps)
-            kv_store(k, v, k_cache, v_cache, batch.slots)
-            attended = attention(
-                q, k_cache, v_cache, batch.block_tables, batch.query_start, batch.context_len, self._scale, layer.window
-            )
-            hidden, residual = add_rms_norm(matmul(attended, layer.output), residual, layer.post_norm, eps)
-            gated = silu_mul(matmul(hidden, layer.gate_up))
-            hidden, residual = add_rms_norm(matmul(gated, layer.down), residual, layer.next_norm, eps)
-            if taps is not None:
-                for rows in taps.after(index, residual):
-                    rms_norm(residual[rows], layer.next_norm, eps, out=hidden[rows])
+        hidden = rms_norm(residual, self._first_norm, self._eps)
+        if taps is None:
+            return self._layers(hidden, residual, kv.layers, batch)
+        for index, (layer, (k_cache, v_cache)) in enumerate(zip(self._layers.layers, kv.layers, strict=True)):
+            hidden = decoder_layer(hidden, residual, layer, self._layers.shape, k_cache, v_cache, batch)
+            for rows in taps.after(index, residual):
+                rms_norm(residual[rows], layer.next_norm, self._eps, out=hidden[rows])
         return hidden
 
     @torch.inference_mode()
     def finish(self, states: torch.Tensor) -> torch.Tensor:
-        norm = self._layers[-1].next_norm
-        return rms_norm(states.to(norm.dtype), norm, self._family.rms_norm_eps)
+        norm = self._layers.layers[-1].next_norm
+        return rms_norm(states.to(norm.dtype), norm, self._eps)
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return matmul(hidden, self._head, out_dtype=torch.float32, out=out)
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        yield from (self._cos_sin, self._first_norm)
-        yield from (*self._embedding.tensors(), *self._head.tensors())
-        for layer in self._layers:
-            for weight in (layer.qkv, layer.output, layer.gate_up, layer.down):
-                yield from weight.tensors()
-            norms = (layer.q_norm, layer.k_norm, layer.post_norm, layer.next_norm)
-            yield from (norm for norm in norms if norm is not None)
-
-    def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(T, (Hq + 2 Hkv) * D) -> views (T, Hq, D), (T, Hkv, D), (T, Hkv, D)."""
-        family = self._family
-        heads = qkv.view(len(qkv), -1, family.head_dim)
-        q, k, v = heads.split((family.num_heads, family.num_kv_heads, family.num_kv_heads), dim=1)
-        return q, k, v
+        yield self._first_norm
+        yield from (*self._embedding.tensors(), *self._head.tensors(), *self._layers.tensors())
 
 
 class _Loader:
@@ -135,20 +97,20 @@ class _Loader:
             if not torch.equal(embedding.rows(ids).cpu(), held):
                 raise ModelError("config.json says tie_word_embeddings, but lm_head.weight differs from the embedding")
 
-    def layers(self) -> tuple[torch.Tensor, list[Layer]]:
+    def layers(self) -> tuple[torch.Tensor, list[LayerWeights]]:
         """The first norm, and the layers."""
         count, hidden = self._family.num_layers, self._family.hidden_size
         names = [f"model.layers.{i}.input_layernorm.weight" for i in range(count)] + ["model.norm.weight"]
         norms = [self._reader.take(name, (hidden,)) for name in names]
         return norms[0], [self._layer(i, norms[i + 1]) for i in range(count)]
 
-    def _layer(self, index: int, next_norm: torch.Tensor) -> Layer:
+    def _layer(self, index: int, next_norm: torch.Tensor) -> LayerWeights:
         f, prefix = self._family, f"model.layers.{index}"
         heads, kv_heads = f.num_heads * f.head_dim, f.num_kv_heads * f.head_dim
         attn, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
         qkv = {f"{attn}.q_proj": heads, f"{attn}.k_proj": kv_heads, f"{attn}.v_proj": kv_heads}
         gate_up = {f"{mlp}.gate_proj": f.intermediate_size, f"{mlp}.up_proj": f.intermediate_size}
-        return Layer(
+        return LayerWeights(
             qkv=self._linear(qkv, f.hidden_size, f.qkv_bias),
             q_norm=self._reader.take(f"{attn}.q_norm.weight", (f.head_dim,)) if f.qk_norm else None,
             k_norm=self._reader.take(f"{attn}.k_norm.weight", (f.head_dim,)) if f.qk_norm else None,

@@ -1,5 +1,6 @@
 /* Attention entry point; see attention.h for the layout and the order of accumulation. */
 #include "attention.h"
+#include "ops.h"
 
 EXPORT void aphrodite_attention(const void *q, long q_stride, int q_dtype, const void *k, const void *v, int kv_dtype,
                                 const int32_t *tables, long table_stride, const int32_t *query_start,

@@ -5,7 +5,7 @@
  */
 #include <math.h>
 #include <stdlib.h>
-#include "common.h"
+#include "ops.h"
 
 #define CHUNK 1024
 

@@ -1,6 +1,7 @@
 /* Matmul entry points: pack weights, look up their rows, pack the input, multiply. See matmul.h for the layout. */
 #include <stdlib.h>
 #include "matmul.h"
+#include "ops.h"
 
 #define MAX_ROWS 1536 /* rows per pass: bounds the workspace at MAX_ROWS * K floats */
 
