@@ -41,10 +41,10 @@ def all_blocks_free(llm: LLM) -> bool:
 
 
 def replay_steps(monkeypatch: pytest.MonkeyPatch, llm: LLM) -> DecodeGraphs:
-    """Let an engine decode by graphs, on the CPU: what was captured is called again, and finds all that it needs in the
-    tensors that it had the first time."""
+    """Let an engine decode by graphs, without a GPU: what was captured is called again, and finds all that it needs in
+    the tensors that it had the first time."""
     runner = engine_of(llm).runner
-    state = DecodeState(llm.config.max_num_seqs, llm.max_model_len, BLOCK_SIZE, CPU)
+    state = DecodeState(llm.config.max_num_seqs, llm.max_model_len, BLOCK_SIZE, runner.device)
     graphs = DecodeGraphs(runner.model, runner.kv, state, lambda step: step)
     monkeypatch.setattr(runner, "graphs", graphs)
     return graphs

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
+from tests.engine.inside import engine_of
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PROMPTS = [[(5 * place + row) % 250 for place in range(length)] for row, length in enumerate((3, 40, 17, 70, 1))]
@@ -18,6 +20,11 @@ PARAMS = [
     SamplingParams(temperature=temperature, top_p=0.9, seed=row, max_tokens=24, logprobs=3, ignore_eos=True)
     for row, temperature in enumerate((0.0, 0.8, 1.2, 0.8, 1.0))
 ]
+
+
+def on_a_card(test: Any) -> Any:
+    """Only there."""
+    return pytest.mark.gpu(pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")(test))
 
 
 @pytest.fixture(scope="module")
@@ -40,26 +47,135 @@ def test_chunks_and_the_prefix_cache_change_no_bit(llm: LLM, tiny_folder: Path) 
         assert [result.outputs for result in chunked.generate(PROMPTS, PARAMS)] == whole
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")
-def test_close_returns_all_device_memory(tiny_folder: Path) -> None:
-    def used() -> int:
-        gc.collect()
-        torch.cuda.empty_cache()
-        return torch.cuda.memory_allocated()
+#: Batches that shrink from 11 to 1, through all sizes of graphs: some rows report, obey or remember, most do not.
+MANY = [[(3 * place + row) % 250 for place in range(1 + 9 * row)] for row in range(11)]
+KINDS: list[dict[str, Any]] = [{}, {"top_p": 0.8}, {"temperature": 0.0}, {"top_k": 30, "min_p": 0.05}]
+BLIND = [
+    SamplingParams(
+        **({"temperature": 0.9, "seed": row, "max_tokens": 4 + 3 * row, "ignore_eos": True} | KINDS[row % 4])
+    )
+    for row in range(11)
+]
+MIXED = [
+    params.with_fields(logprobs=2) if row == 3 else params.with_fields(repetition_penalty=1.3) if row == 7 else params
+    for row, params in enumerate(BLIND)
+]
 
+
+@pytest.mark.parametrize("params", [BLIND, MIXED], ids=["blind", "mixed"])
+def test_steps_launched_ahead_change_no_bit(llm: LLM, tiny_folder: Path, params: list[SamplingParams]) -> None:
+    one_by_one = [llm.generate([prompt], [own])[0].outputs for prompt, own in zip(MANY, params, strict=True)]
+    for settings in ({"run_ahead": True}, {"run_ahead": False}, {"run_ahead": True, "max_num_batched_tokens": 9}):
+        options: dict[str, Any] = {"device": DEVICE, "kv_cache_memory": 36 * 8192, "enforce_eager": True} | settings
+        with LLM(tiny_folder, **options) as other:
+            assert [result.outputs for result in other.generate(MANY, params)] == one_by_one, settings
+
+
+def test_it_sleeps_and_wakes_to_the_same_bits(tiny_folder: Path) -> None:
+    with LLM(tiny_folder, device=DEVICE, kv_cache_memory=8 << 20) as engine:
+        before = [result.outputs for result in engine.generate(PROMPTS, PARAMS)]
+        for _ in range(2):
+            engine.sleep()
+            engine.wake()
+            assert [result.outputs for result in engine.generate(PROMPTS, PARAMS)] == before
+
+
+# ---- on a card only
+
+
+def used() -> int:
+    """Bytes that torch holds on the card."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    return torch.cuda.memory_allocated()
+
+
+@on_a_card
+@pytest.mark.parametrize("params", [BLIND, MIXED], ids=["blind", "mixed"])
+@pytest.mark.parametrize("run_ahead", [True, False])
+def test_graphs_give_the_bits_of_eager_steps(
+    llm: LLM, tiny_folder: Path, run_ahead: bool, params: list[SamplingParams]
+) -> None:
+    one_by_one = [llm.generate([prompt], [own])[0].outputs for prompt, own in zip(MANY, params, strict=True)]
+    with LLM(tiny_folder, device="cuda", kv_cache_memory=8 << 20, max_num_seqs=11, run_ahead=run_ahead) as other:
+        assert [result.outputs for result in other.generate(MANY, params)] == one_by_one
+        graphs = engine_of(other).runner.graphs
+        assert graphs is not None
+        assert set(graphs.captured) == {1, 2, 4, 8, 11}
+        assert [result.outputs for result in other.generate(MANY, params)] == one_by_one, "nothing captured anew"
+
+
+@on_a_card
+def test_graphs_of_quantised_weights_and_of_half_precision_give_the_bits_of_eager_steps(tiny_folder: Path) -> None:
+    for settings in ({"quantization": "int8"}, {"dtype": "bfloat16"}, {"dtype": "bfloat16", "quantization": "int8"}):
+        options: dict[str, Any] = {"device": "cuda", "kv_cache_memory": 8 << 20, "max_num_seqs": 11} | settings
+        with LLM(tiny_folder, enforce_eager=True, **options) as eager, LLM(tiny_folder, **options) as replayed:
+            expected = [result.outputs for result in eager.generate(MANY, BLIND)]
+            assert [result.outputs for result in replayed.generate(MANY, BLIND)] == expected, settings
+
+
+@on_a_card
+def test_a_step_launched_ahead_never_waits_for_the_device(tiny_folder: Path) -> None:
+    """torch raises where an operation makes the host wait; that tokens are read by an event is no operation of its."""
+    with LLM(tiny_folder, device="cuda", kv_cache_memory=8 << 20, max_num_seqs=11) as engine:
+        for mode in ("default", "error"):  # the first time kernels are compiled and graphs captured
+            inside = engine_of(engine)
+            for prompt, own in zip(MANY, BLIND, strict=True):
+                inside.add(engine.admit(prompt, own))  # its own thread waits for work in its inbox, and finds none
+            while inside.scheduler.waiting or any(not sequence.num_output for sequence in inside.scheduler.running):
+                inside.step()
+            torch.cuda.set_sync_debug_mode(mode)
+            try:
+                while inside.has_work:
+                    inside.step()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+
+@on_a_card
+@pytest.mark.parametrize("settings", [{}, {"enforce_eager": True}, {"kv_cache_memory": 8 << 20}], ids=str)
+def test_close_returns_all_device_memory(tiny_folder: Path, settings: dict[str, Any]) -> None:
     with LLM(tiny_folder, device="cuda") as warm:  # what CUDA's libraries keep is there before and after
         warm.generate(PROMPTS, PARAMS)
-    before = used()
-    engine = LLM(tiny_folder, device="cuda")
+    before, reserved = used(), torch.cuda.memory_reserved()
+    engine = LLM(tiny_folder, device="cuda", **settings)
     engine.generate(PROMPTS, PARAMS)
     assert used() > before
     engine.close()
     assert used() == before
+    assert torch.cuda.memory_reserved() <= reserved + (2 << 20), "the graphs' pool, too, but for a small segment"
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")
+@on_a_card
+def test_a_sleeping_model_has_nothing_on_the_card(tiny_folder: Path) -> None:
+    with LLM(tiny_folder, device="cuda") as warm:
+        warm.generate(PROMPTS, PARAMS)
+    before = used()
+    with LLM(tiny_folder, device="cuda") as engine:
+        engine.generate(PROMPTS, PARAMS)
+        awake = used()
+        assert awake > before + engine.plan.weight_bytes
+        engine.sleep()
+        assert used() == before
+        engine.wake()
+        engine.generate(PROMPTS, PARAMS)
+        assert abs(used() - awake) < 1 << 20
+    assert used() == before
+
+
+@on_a_card
+def test_the_cache_is_planned_from_a_step_that_was_run(tiny_folder: Path) -> None:
+    with LLM(tiny_folder, device="cuda") as engine:
+        plan = engine.plan
+        assert plan.measured
+        assert 0 < plan.activation_bytes < 1 << 30
+        assert plan.graph_bytes > 0
+        assert plan.left_bytes >= int(0.99 * (1 - engine.config.gpu_memory_utilization) * plan.total_bytes)
+    with LLM(tiny_folder, device="cuda", kv_cache_memory=8 << 20) as engine:
+        assert not engine.plan.measured, "the caller has planned"
+
+
+@on_a_card
 def test_greedy_tokens_in_float32_equal_those_of_the_cpu(tiny_folder: Path) -> None:
     greedy = SamplingParams(temperature=0.0, max_tokens=32, ignore_eos=True)
     found = []
