@@ -7,7 +7,7 @@ from collections.abc import Sequence as Chunks
 
 import torch
 
-from aphrodite_engine.batch import BatchEntry, build_batch, take_over
+from aphrodite_engine.batch import Batch, BatchEntry, build_batch, take_over
 from aphrodite_engine.decode_graphs import DecodeGraphs
 from aphrodite_engine.flight import ChunkResult, Draws, Flight
 from aphrodite_engine.hidden_states import ByLayer, Capture
@@ -96,7 +96,7 @@ class Runner:
         taps = _taps(chunks, self.device)
         hidden = self.model.forward(batch, self.kv, taps)
         drawing = [result for result in results if _draws(result.chunk)]
-        draws = self._draw(self.model.logits(hidden[batch.logit_rows]), drawing, eos_token_ids) if drawing else None
+        draws = self._draw(self.model.logits(_wanted(hidden, batch)), drawing, eos_token_ids) if drawing else None
         self._report(results, hidden, taps)
         return Flight(chunks, results, drawing, draws)
 
@@ -142,6 +142,11 @@ class Runner:
             logits = self.model.logits(hidden[start - chunk.start : end - chunk.start])
             found += top_logprobs(logits, sequence.token_ids[start + 1 : end + 1], [count] * (end - start))
         return found
+
+
+def _wanted(hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The rows whose logits are asked for: all of them where every chunk is one token."""
+    return hidden if len(batch.logit_rows) == len(hidden) else hidden.index_select(0, batch.logit_rows)
 
 
 def _draws(chunk: Chunk) -> bool:

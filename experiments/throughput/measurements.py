@@ -122,7 +122,7 @@ def sweep(lineup: Lineup, effort: Effort) -> dict[str, Any]:
 def overhead(lineup: Lineup, effort: Effort) -> dict[str, Any]:
     """Where a decode step's time goes, and what of it lies outside tensor ops."""
     gate.same_greedy_tokens(lineup.one_by_one, {"ours": lineup.ours})
-    steps = [decode_step(lineup.ours, batch) for batch in (1, 32)]
+    steps = [decode_step(lineup.ours, batch) for batch in (1, 8, 32)]
     return {"steps": [*steps, sweep_step(lineup.ours, workloads.sweep(*effort.sweep))]}
 
 

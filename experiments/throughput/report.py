@@ -53,17 +53,19 @@ def _targets(result: Result) -> Iterator[tuple[str, float, float]]:
     """(what, at least or at most; the limit; the measured value)."""
     workload = result["workload"]
     if workload == "offline":
-        yield "offline, times transformers generate, at least", 1.5, result["ratios"]["padded"]
+        yield "offline, times transformers generate, at least", 3.0, result["ratios"]["padded"]
         yield "offline, times its continuous batching, at least", 3.0, result["ratios"]["continuous"]
     elif workload == "latency":
-        yield "batch 1, times transformers with a static cache, at least", 1.0, result["ratios"]["static"]
+        asked = 3.0 if result["shape"] == "30m" else 1.0
+        yield "batch 1, times transformers with a static cache, at least", asked, result["ratios"]["static"]
     elif workload == "sweep":
         yield "sweep together, times one by one, at least", 6.0, result["ratios"]["one by one"]
     elif workload == "strict":
         yield "strict, share of time above fast, at most", 0.15, 1 / result["ratios"]["fast"] - 1
     elif workload == "overhead" and result["shape"] == "30m":
         for step in result["steps"]:
-            yield f"share of a step outside tensor ops ({step['name']}), at most", 0.30, step["share"]["outside ops"]
+            asked = 0.15 if step["name"] == "batch 8" else 0.30
+            yield f"share of a step outside tensor ops ({step['name']}), at most", asked, step["share"]["outside ops"]
     elif workload == "start":
         yield "seconds to the first token, warm, at most", 6.0, statistics.median(result["seconds"]["ours"])
         yield "seconds to the first token, first start ever, at most", 6.0, result["cold"]
