@@ -86,7 +86,7 @@ def _instrumented(ours: Ours) -> Iterator[list[dict[str, float]]]:
     watch, steps = Stopwatch(), list[dict[str, float]]()
     with ExitStack() as stack:
         for owner, name, layer in _places(ours):
-            stack.enter_context(patch.object(owner, name, watch.wrap(getattr(owner, name), layer, name)))
+            stack.enter_context(patch.object(owner, name, watch.wrap(getattr(owner, name), layer, name.strip("_"))))
         stack.enter_context(patch.dict("aphrodite_engine.sampling.steps.STEPS", _timed_steps(watch)))
         engine = _engine(ours)
         stack.enter_context(patch.object(engine, "step", _recording(engine.step, watch, steps)))
@@ -127,7 +127,7 @@ def _places(ours: Ours) -> Iterator[tuple[Any, str, str]]:
     yield from ((decoder, name, "ops") for name in _DECODER_OPS)
     yield model, "_layers", "ops"
     yield model._embedding, "rows", "ops"
-    yield batch, "_tensor", "ops"
+    yield batch, "uploaded", "ops"
     yield from ((pipeline, name, "ops") for name in ("argmax", "gumbel_argmax"))
     if dispatch.runs_native(torch.empty(0)):
         library = native.compiled()
