@@ -16,10 +16,12 @@ from aphrodite_engine.kv_cache import BLOCK_SIZE, extend_hashes
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.prompts import Continuation
 from aphrodite_engine.sampling.feedback import feedback_of
+from aphrodite_engine.sampling.fused import ask_of
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
 from aphrodite_engine.sampling.suffixes import SuffixMatches
 from aphrodite_engine.steering import Steering
+from aphrodite_kernels.draw import Ask
 
 
 class Status(enum.Enum):
@@ -82,6 +84,11 @@ class Request:
         remembers = uses_history(params) or uses_suffixes(params) or feedback_of(params) is not None
         obeys = bool(self.grammar or self.bad_words or params.banned_phrases or params.logit_bias)
         return not self.draws or reports or remembers or obeys or params.allowed_token_ids is not None
+
+    @cached_property
+    def ask(self) -> Ask | None:
+        """For draws by one op, where the request allows it."""
+        return ask_of(self.params)
 
 
 @dataclass(frozen=True)

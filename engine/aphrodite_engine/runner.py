@@ -212,4 +212,5 @@ def _sampler_row(chunk: Chunk, eos_token_ids: tuple[int, ...]) -> SamplerRow:
         forced=sequence.forced,
         taken_back=redraws.bans(position) if redraws else (),
         attempt=redraws.draws(position) if redraws else 0,
+        ask=request.ask,
     )

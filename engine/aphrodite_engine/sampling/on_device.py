@@ -14,14 +14,15 @@ import torch
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling.constraints import is_constrained
 from aphrodite_engine.sampling.feedback import feedback_of
+from aphrodite_engine.sampling.fused import draw_fused, is_fused
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.steps import PURPOSE_TOKEN, is_greedy, purpose_of, run_steps, steps_of
 from aphrodite_engine.sampling.truncation import streams
 from aphrodite_engine.upload import uploaded
 from aphrodite_kernels.sample import argmax, gumbel_argmax
 
-#: Steps that ask what was said before, of memories that the host keeps.
-_LOOK_BACK = frozenset(("dry", "penalties", "no_repeat_ngram"))
+#: Steps, and whether the largest logit is taken.
+_Way = tuple[tuple[str, ...], bool]
 
 
 def can_stay_on_device(rows: Sequence[SamplerRow]) -> bool:
@@ -36,21 +37,25 @@ def draw_on_device(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> torch.Te
     Args:
         rows: of which `can_stay_on_device`.
     """
-    groups: defaultdict[tuple[tuple[str, ...], bool], list[int]] = defaultdict(list)
+    groups: defaultdict[_Way | None, list[int]] = defaultdict(list)
     for r, row in enumerate(rows):
-        groups[steps_of(row.params), is_greedy(row.params)].append(r)
+        way = None if is_fused(row, logits.device) else (steps_of(row.params), is_greedy(row.params))
+        groups[way].append(r)
     if len(groups) == 1:
-        ((steps, greedy),) = groups
-        return _draw(logits, steps, greedy, rows)
+        (way,) = groups
+        return _draw(logits, way, rows)
     tokens = torch.empty(len(rows), dtype=torch.int64, device=logits.device)
-    for (steps, greedy), members in groups.items():
+    for way, members in groups.items():
         places = uploaded(members, torch.int64, logits.device)
-        part = _draw(logits.index_select(0, places), steps, greedy, [rows[r] for r in members])
+        part = _draw(logits.index_select(0, places), way, [rows[r] for r in members])
         tokens.index_copy_(0, places, part)
     return tokens
 
 
-def _draw(logits: torch.Tensor, steps: tuple[str, ...], greedy: bool, rows: Sequence[SamplerRow]) -> torch.Tensor:
+def _draw(logits: torch.Tensor, way: _Way | None, rows: Sequence[SamplerRow]) -> torch.Tensor:
+    if way is None:
+        return draw_fused(logits, rows)
+    steps, greedy = way
     for _, _, after in run_steps(steps, logits, rows):
         logits = after
     if greedy:
@@ -69,6 +74,6 @@ def _is_reported(params: SamplingParams) -> bool:
 def _knows_its_tokens(row: SamplerRow) -> bool:
     """Whether what it draws depends on what was drawn, or it may have to draw again."""
     params = row.params
-    if row.forced is not None or row.bad_words or params.banned_phrases or feedback_of(params) is not None:
-        return True
-    return not _LOOK_BACK.isdisjoint(steps_of(params))
+    looks_back = row.history is not None or row.suffixes is not None  # memories that the host keeps
+    obeys = row.forced is not None or bool(row.bad_words or params.banned_phrases)
+    return looks_back or obeys or feedback_of(params) is not None

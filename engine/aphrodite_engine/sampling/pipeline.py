@@ -11,6 +11,7 @@ import torch
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling.constraints import constrain, is_constrained
 from aphrodite_engine.sampling.feedback import FEEDBACK, Memory, feedback_of
+from aphrodite_engine.sampling.fused import draw_fused, is_fused
 from aphrodite_engine.sampling.logprobs import TopLogprobs, own_logprobs, top_logprobs
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.steps import PURPOSE_TOKEN, is_greedy, purpose_of, run_steps, steps_of
@@ -59,19 +60,22 @@ def sample(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> list[Drawn]:
         logits = logits.clone() if raw is logits else logits
         logits[constrained] = part
     drawn: list[Drawn | None] = [None] * len(rows)
-    groups: defaultdict[tuple[Plan, int], list[int]] = defaultdict(list)
+    groups: defaultdict[tuple[Plan, int] | None, list[int]] = defaultdict(list)
     for r, row in enumerate(rows):
-        groups[plan_of(row.params), row.attempt].append(r)
-    for (plan, _), members in groups.items():
+        groups[None if is_fused(row, logits.device) else (plan_of(row.params), row.attempt)].append(r)
+    for kind, members in groups.items():
         whole = len(members) == len(rows)
         part = logits if whole else logits[members]
         part_raw = raw if whole or raw is None else raw[members]
+        plan = None if kind is None else kind[0]
         for r, token in zip(members, _draw(part, part_raw, plan, [rows[r] for r in members]), strict=True):
             drawn[r] = token
     return [token for token in drawn if token is not None]
 
 
-def _draw(logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan, rows: list[SamplerRow]) -> list[Drawn]:
+def _draw(logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan | None, rows: list[SamplerRow]) -> list[Drawn]:
+    if plan is None:
+        return [Drawn(token_id, None) for token_id in draw_fused(logits, rows).tolist()]
     for _, _, after in run_steps(plan.steps, logits, rows):
         logits = after
     found = torch.softmax(logits, dim=1) if plan.feedback else None

@@ -11,6 +11,7 @@ from aphrodite_engine.constraints.grammar import GrammarState
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.suffixes import SuffixMatches
+from aphrodite_kernels.draw import Ask
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class SamplerRow:
         taken_back: ids that were drawn here and led to a banned phrase.
         attempt: how often a token was drawn here before; it too keys the random numbers.
         forced: a token that is given and not drawn; a sampler that learns from draws learns from it.
+        ask: for one op in place of steps, where Triton runs; see `aphrodite_engine.sampling.fused`.
     """
 
     params: SamplingParams
@@ -50,3 +52,4 @@ class SamplerRow:
     taken_back: tuple[int, ...] = ()
     attempt: int = 0
     forced: int | None = None
+    ask: Ask | None = None
