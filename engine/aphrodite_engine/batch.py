@@ -87,5 +87,5 @@ def take_over(drawn: torch.Tensor, token_ids: torch.Tensor, chunks: Sequence[Chu
     ends = accumulate(chunk.length for chunk in chunks)
     pairs = [(end - 1, chunk.unread) for end, chunk in zip(ends, chunks, strict=True) if chunk.unread is not None]
     if pairs:
-        places, rows = uploaded(pairs, torch.int64, token_ids.device).T
+        places, rows = uploaded(pairs, torch.int64, token_ids.device).T.contiguous()
         token_ids.index_copy_(0, places, drawn.index_select(0, rows).clamp_(min=0))

@@ -7,6 +7,7 @@ import bisect
 import threading
 from collections.abc import Callable
 from collections.abc import Sequence as Chunks
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -25,30 +26,34 @@ class Capture(Protocol):
 
 
 class CudaCapture:
-    """Captures on a stream of its own, all into one memory pool: graphs that run one after the other, and hand nothing
-    on but what lies outside of it, may use the same memory."""
+    """Captures into one memory pool: graphs that run one after the other, and hand nothing on but what lies outside of
+    it, may use the same memory."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
+        self._device, self._pool = device, torch.cuda.graph_pool_handle()
 
     def __call__(self, step: Step) -> Step:
-        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            step()  # kernels are compiled and loaded, libraries take their memory: none of it may happen in a capture
-        current.wait_stream(self._stream)
-        # thread_local: other threads, of another engine maybe, may take memory meanwhile.
-        with (
-            _ONE_AT_A_TIME,
-            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
-        ):
-            step()
+        graph, stream, current = torch.cuda.CUDAGraph(), _stream(self._device), torch.cuda.current_stream(self._device)
+        with _ONE_AT_A_TIME:
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                step()  # compiles and loads kernels, and lets libraries take their memory: no capture may do that
+            current.wait_stream(stream)
+            # thread_local: other threads, of another engine maybe, may take memory meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+                step()
         return graph.replay
 
 
 #: torch allows one capture in a process at a time, whichever engine's it is.
 _ONE_AT_A_TIME = threading.Lock()
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Where captures run: on the default stream there are none. One for all engines of a process, since
+    cuBLAS keeps a workspace for every stream that it has seen."""
+    return torch.cuda.Stream(device)
 
 
 class DecodeGraphs:

@@ -75,7 +75,7 @@ class DecodeState:
 
     def _place_positions(self, starts: list[int]) -> None:
         if starts == [start + 1 for start in self._starts]:
-            self.positions[: len(starts)] += 1
+            self.positions[: len(starts)].add_(1)
         else:
             left = len(self._starts) - len(starts)
             upload_into(self.positions[: len(starts) + max(0, left)], [*starts, *([-1] * left)])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aphrodite_engine.kv_cache import BLOCK_SIZE, BlockPool, root_hash
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.request import Request, Sequence, Status
-from aphrodite_engine.scheduler import Chunk, Scheduler
+from aphrodite_engine.scheduler import Chunk, Scheduler, Unread
 
 
 @dataclass
@@ -141,6 +141,54 @@ class World:
         return sequence.request.cache_salt, tuple(sequence.token_ids[: position + 1])
 
 
+@dataclass
+class AheadWorld(World):
+    """The same, but each step is computed before the tokens of the one in front of it are read. Of every other request
+    nobody knows when its sequences end."""
+
+    front: list[Chunk] = field(default_factory=list)
+    computed_behind: int = 0
+
+    def step(self) -> list[Chunk]:
+        front = self.front or self._launch(self.scheduler.schedule())
+        rows = {chunk.sequence: row for row, chunk in enumerate(chunk for chunk in front if chunk.samples)}
+        before = self.scheduler.num_preemptions
+        self.front = self._launch(self.scheduler.schedule_behind(Unread(rows, frozenset(filter(self._is_known, rows)))))
+        assert self.scheduler.num_preemptions == before, "nobody gives way to a step ahead"
+        self.computed_behind += any(chunk.unread is not None for chunk in self.front)
+        for chunk in front:
+            if chunk.samples and chunk.sequence.status is not Status.FINISHED:
+                self._draw(chunk.sequence)
+        self.check_blocks()
+        return front
+
+    def _launch(self, chunks: list[Chunk]) -> list[Chunk]:
+        assert sum(chunk.length for chunk in chunks) <= self.budget
+        assert len(self.scheduler.running) <= self.max_num_seqs
+        for chunk in chunks:
+            if chunk.unread is None:
+                self._compute(chunk)
+            else:
+                self._compute_unread(chunk)
+        self.scheduler.update(chunks)
+        return chunks
+
+    def _compute_unread(self, chunk: Chunk) -> None:
+        """One token, that the host does not know, behind all that it does; it may be one too many."""
+        sequence = chunk.sequence
+        known = len(sequence.token_ids)
+        assert (chunk.start, chunk.length, chunk.samples, sequence.num_computed) == (known, 1, True, known)
+        tokens = (*sequence.token_ids, drawn(sequence))
+        assert len(tokens) < self.wanted[sequence] or not self._is_known(sequence)
+        self.shadow[self._slot(sequence, known)] = sequence.request.cache_salt, tokens
+        for position in range(known):
+            assert self.shadow[self._slot(sequence, position)] == self._content(sequence, position)
+
+    def _is_known(self, sequence: Sequence) -> bool:
+        ends = len(sequence.token_ids) + 1 == self.wanted[sequence]
+        return ends and sequence.request.arrival % 2 == 0
+
+
 def drawn(sequence: Sequence) -> int:
     """What the fake model draws next: it names request, sequence and position."""
     return 10_000 + 1000 * sequence.request.arrival + 100 * sequence.index + sequence.num_output
@@ -169,7 +217,7 @@ def prompts(draw: st.DrawFn, longest: int) -> list[int]:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    return World(
+    return draw(st.sampled_from([World, AheadWorld]))(
         num_blocks=draw(st.integers(5, 14)),
         budget=draw(st.sampled_from([1, 2, 7, 16, 33, 512])),
         max_num_seqs=draw(st.sampled_from([1, 2, 3, 64])),
@@ -210,6 +258,22 @@ def test_any_walk_of_arrivals_steps_and_aborts_keeps_the_invariants_and_ends(wor
     for sequence, count in outputs.items():
         assert sequence.token_ids == expected(sequence, count)
         assert sequence.status is Status.FINISHED
+
+
+def test_blocks_are_reused_while_a_step_that_writes_into_them_is_in_the_air() -> None:
+    world = AheadWorld(num_blocks=6)
+    sequences = [world.add([900 + i] * 17, 13 + i)[0] for i in range(9)]
+    world.finish_all()
+    assert world.computed_behind > 20
+    assert [s.token_ids for s in sequences] == [expected(s, 13 + i) for i, s in enumerate(sequences)]
+
+
+def test_what_a_sequence_left_is_found_although_its_last_token_was_read_late() -> None:
+    world = AheadWorld()
+    sequence = world.add(list(range(16)), 17)[0]
+    world.finish_all()
+    world.add([*sequence.token_ids, 7])
+    assert world.step()[0].start == 32
 
 
 def test_preemption_by_recompute_loses_no_tokens() -> None:
