@@ -3,6 +3,10 @@ between two steps, and a replayed step gives the bits of one that was built anew
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,3 +190,17 @@ def test_the_cached_last_token_of_a_prompt_is_not_stored_again(
         assert (again.outputs, again.num_cached_tokens) == (expected, 15)
         assert graphs.captured == ()
         assert engine_of(llm).runner.graphs is graphs
+
+
+@pytest.mark.slow
+def test_the_kernels_of_a_gpu_take_rows_that_are_nobodys(tiny_folder: Path) -> None:
+    """In Triton's interpreter. Of the four rows of the largest step one is nobody's, later two of them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.engine.interpreted_decode", str(tiny_folder)], capture_output=True, text=True,
+        check=False, env=os.environ | {"TRITON_INTERPRET": "1", "APHRODITE_KERNELS": "triton"},
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (eager, no_sizes), *replayed = map(json.loads, done.stdout.splitlines())
+    assert no_sizes == []
+    assert replayed == [[eager, [4, 2, 1]]] * 2
