@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -13,6 +14,7 @@ from aphrodite_engine.memory import free_bytes, return_to_system
 from aphrodite_engine.models.base import Decoder, KVTensors, kv_tensors
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.plan import MemoryPlan, Needs
+from aphrodite_engine.sampling.fused import ask_of
 from aphrodite_engine.sampling.on_device import draw_on_device
 from aphrodite_engine.sampling.row import SamplerRow
 
@@ -61,10 +63,11 @@ def trial_batch(num_tokens: int, most_rows: int, max_model_len: int, device: tor
 
 @torch.inference_mode()
 def trial_step(model: Decoder, batch: Batch, kv: KVTensors) -> torch.Tensor:
-    """Run it to its draws, by the steps that are asked for most."""
+    """Run it to its draws, by the steps that are asked for most, together and one by one."""
     logits = model.logits(model.forward(batch, kv)[batch.logit_rows])
     params = SamplingParams(temperature=0.8, top_k=50, top_p=0.9, min_p=0.05)
     rows = [SamplerRow(params, r, 0, 1, (0,), 1, (), None) for r in range(len(logits))]
+    draw_on_device(logits, [replace(row, ask=ask_of(params)) for row in rows])  # by one op, where there is one
     return draw_on_device(logits, rows)
 
 
