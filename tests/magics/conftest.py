@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
+from aphrodite.display.generation import Generation
 from tests.service.running import Running, running
 
 
@@ -38,6 +40,19 @@ class Cells:
         done.raise_error()
         texts = [output.data.get("text/plain", "") for output in shown.outputs]
         return done.result, "\n".join([shown.stdout, *texts])
+
+
+def value(cells: Cells, code: str) -> Any:
+    """What a cell gives."""
+    return cells(code)[0]
+
+
+def tell(cells: Cells, flags: str = "") -> Generation:
+    """The same story every time, which the shell knows as `story`."""
+    cells(f'%aphrodite generate "Once upon a time" --seed 13 -t 1.5 --min-p 0.1 --max-tokens 24 {flags} --into story')
+    found = value(cells, "story")
+    assert isinstance(found, Generation)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import pytest
 from IPython.core.error import UsageError
@@ -11,21 +9,12 @@ from IPython.core.error import UsageError
 from aphrodite.display.generation import Generation
 from aphrodite.display.stages import Stages
 from aphrodite.display.trace import Trace
-from tests.magics.conftest import Cells
-
-STORY = '%aphrodite generate "Once upon a time" --seed 13 -t 1.5 --min-p 0.1 --max-tokens 24 --trace 8 --into story'
+from tests.magics.conftest import Cells, tell, value
 
 
 @pytest.fixture
 def story(cells: Cells) -> Generation:
-    cells(STORY)
-    found, _ = cells("story")
-    assert isinstance(found, Generation)
-    return found
-
-
-def value(cells: Cells, code: str) -> Any:
-    return cells(code)[0]
+    return tell(cells, "--trace 8")
 
 
 def test_tokens_have_both_probabilities_and_what_else_there_was(cells: Cells, story: Generation) -> None:
