@@ -130,7 +130,7 @@ def plain(engines: Engines) -> LLM:
 
 
 @given(many=batches(), data=st.data())
-@settings(CHECKED, max_examples=examples(40))
+@CHECKED
 def test_in_a_batch_with_others_in_any_order(
     engines: Engines, plain: LLM, many: list[Ask], data: st.DataObject
 ) -> None:
@@ -151,7 +151,8 @@ def test_with_the_prefix_cached_or_not(engines: Engines, plain: LLM, ask: Ask, s
         assert again.num_cached_tokens >= 15
 
 
-@pytest.mark.parametrize("budget", [1, 3, 7, 16, 64])
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", [1, 7, 16])
 @given(many=batches())
 @settings(CHECKED, max_examples=examples(8))
 def test_with_the_prompt_in_chunks_of_any_size(engines: Engines, plain: LLM, budget: int, many: list[Ask]) -> None:
@@ -212,6 +213,7 @@ def test_in_half_precision_too(engines: Engines, dtype: str, many: list[Ask]) ->
     assert together(engines(dtype=dtype), many) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(DEVICE.type != "cpu", reason="threads compute on the CPU only")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_with_any_number_of_threads(
@@ -238,6 +240,7 @@ def test_with_any_number_of_threads(
     assert seen == {threads}
 
 
+@pytest.mark.slow
 @given(many=batches(vocab=4096, longest=60))
 @settings(CHECKED, max_examples=examples(6))
 def test_on_the_bundled_model(demo: LLM, chunked_demo: LLM, many: list[Ask]) -> None:

@@ -79,9 +79,7 @@ def test_the_peak_of_loading_is_the_weights_and_little_more(large: tuple[str, Pa
     assert 0.95 < _peak(checkpoint(kind), folder, "float32") < 1.15
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_converting_to_a_smaller_dtype_holds_no_tensor_in_both(
-    large: tuple[str, Path], checkpoint: Checkpoint, dtype: str
-) -> None:
+def test_converting_to_a_smaller_dtype_holds_no_tensor_in_both(large: tuple[str, Path], checkpoint: Checkpoint) -> None:
+    """float16 takes all that bfloat16 takes, and is looked through for what does not fit."""
     kind, folder = large
-    assert 0.95 < _peak(checkpoint(kind), folder, dtype) < 1.15
+    assert 0.95 < _peak(checkpoint(kind), folder, "float16") < 1.15
