@@ -16,8 +16,9 @@ run: $(ENVIRONMENT) ## start the service, see the bundled model answer, twice th
 lab: $(ENVIRONMENT) ## start the service and JupyterLab on notebooks/
 	@$(BIN)/aphrodite lab notebooks
 
+# Two processes share what starts no service; the rest follows in one of them (tests/conftest.py), a thread each.
 test: $(ENVIRONMENT) ## everything continuous integration runs
-	@$(BIN)/python -m pytest -m "not gpu"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu" -n 2 --dist loadscope --no-loadscope-reorder
 
 # Types and tests share the cores; a test process each has one thread. Of the tests that start services only chat's run.
 check: $(ENVIRONMENT) ## style, types and the quick tests, in under two minutes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 # Before anything imports huggingface_hub, which reads its environment once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -28,8 +29,39 @@ settings.register_profile("house", deadline=None, derandomize=True, print_blob=T
 settings.load_profile("house")
 
 
+#: Folders whose tests start no service, kernel or browser, so that several processes may share them.
+SHARED = ("demo_model", "display", "engine", "experiments", "house", "kernels", "lab", "workbench")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadscope`: processes share the tests of SHARED, one of them runs all others in turn.
+
+    xdist's own groups (`--dist loadgroup`) have no effect in its version 3.8 with pytest 9.2.
+    """
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class InTurn(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if _is_shared(nodeid) else "in turn"
+
+    return InTurn(config, log)
+
+
+def _is_shared(nodeid: str) -> bool:
+    return nodeid.startswith(tuple(f"tests/{folder}/" for folder in SHARED))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none; torch is imported only if such a test was collected."""
+    """First what processes may share, then all others; of what needs a GPU nothing where there is none."""
+    items.sort(key=lambda item: not _is_shared(item.nodeid))
+    _skip_without_gpu(items)
+
+
+def _skip_without_gpu(items: list[pytest.Item]) -> None:
+    """torch is imported only if such a test was collected."""
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not on_gpu:
         return
