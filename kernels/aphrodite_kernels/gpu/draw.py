@@ -16,7 +16,8 @@ import triton.language as tl
 from aphrodite_kernels.draw import FIELDS
 from aphrodite_kernels.gpu.functions import exp_f32, log_f32
 from aphrodite_kernels.gpu.launch import EXACT, ceil_div, kernel, next_power_of_two
-from aphrodite_kernels.gpu.sample import best_of_row, uniforms
+from aphrodite_kernels.gpu.sample import best_of_row, uniforms, uniforms_of
+from aphrodite_kernels.gpu.thresholds import edge, mass_from, nth
 from aphrodite_kernels.gpu.tuning import tuned
 
 #: Groups that `_select` can look at at once; where a row has more, groups are larger.
@@ -35,10 +36,6 @@ CANDIDATES = tuple(
 NUM_FIELDS = tl.constexpr(len(FIELDS))
 TEMPERATURE, TOP_P, MIN_P, REPETITION, FREQUENCY, PRESENCE, TOP_K = (tl.constexpr(i) for i in range(7))
 SEED, SEQUENCE, POSITION, PURPOSE, SEEN, COUNTS = (tl.constexpr(i) for i in range(7, 13))
-
-# Orderable bits of -infinity and of what lies above infinity.
-LOWEST = tl.constexpr(-2139095041)
-HIGHEST = tl.constexpr(2139095041)
 
 
 def draw(logits: torch.Tensor, table: torch.Tensor, out: torch.Tensor, drops: bool) -> None:
@@ -187,10 +184,10 @@ def _bound(
     bound = -float("inf") + tl.zeros((), tl.float32)
     top_k = tl.load(entry + TOP_K)
     if (top_k > 0) & (vocab > GATHERED):
-        bound = _nth(peaks, top_k, groups, GROUPS)
+        bound = nth(peaks, top_k, groups, GROUPS)
     if (top_k == 0) & (vocab > GATHERED):
         if _number(entry, TOP_P) < 1:
-            bound = _nth(peaks, tl.minimum(TRIED, groups // 2).to(tl.int64), groups, GROUPS)
+            bound = nth(peaks, tl.minimum(TRIED, groups // 2).to(tl.int64), groups, GROUPS)
         bound = tl.maximum(bound, _floor_of_min_p(entry, top))
     return bound
 
@@ -201,27 +198,6 @@ def _floor_of_min_p(entry, top):
     share = _number(entry, MIN_P).to(tl.float32)
     floor = top + log_f32(tl.maximum(share, 1e-30)) - 0.01 - 1e-6 * tl.abs(top)
     return tl.where((share >= 1e-30) & (top < float("inf")), floor, -float("inf"))
-
-
-@kernel
-def _nth(line, n, length, BLOCK: tl.constexpr):
-    """The n-th largest of a line of floats, -infinity where it has fewer."""
-    low, high = tl.full((), LOWEST, tl.int64), tl.full((), HIGHEST, tl.int64)
-    while high - low > 1:
-        middle = (low + high) >> 1
-        least, count = _float_of(middle), tl.zeros((BLOCK,), tl.int32)
-        for start in range(0, length, BLOCK):
-            at = start + tl.arange(0, BLOCK)
-            count += (tl.load(line + at, at < length, other=-float("inf")) >= least).to(tl.int32)
-        enough = tl.sum(count, 0) >= n
-        low, high = tl.where(enough, middle, low), tl.where(enough, high, middle)
-    return _float_of(low)
-
-
-@kernel
-def _float_of(key):
-    """The float whose bits, ordered like the numbers, are `key`."""
-    return tl.where(key >= 0, key, key ^ 0x7FFFFFFF).to(tl.int32).to(tl.float32, bitcast=True)
 
 
 @kernel
@@ -263,7 +239,7 @@ def _pick(
     top_k, top_p = tl.load(entry + TOP_K), _number(entry, TOP_P)
     least = -float("inf") + tl.zeros((), tl.float32)
     if top_k > 0:
-        least = _nth(values, top_k, length, BLOCK)
+        least = nth(values, top_k, length, BLOCK)
     low, above, wanted = 0, tl.zeros((), tl.float64), tl.zeros((), tl.float64)
     settled = True
     if top_p < 1:
@@ -274,10 +250,10 @@ def _pick(
             tl.store(weights + at, weight, at < length)
         tl.debug_barrier()
         if WHOLE | (top_k > 0):
-            total = _mass_from(weights, 0, length, BLOCK)
+            total = mass_from(weights, 0, length, BLOCK)
         wanted = top_p * total
-        low = _edge(weights, wanted, length, BLOCK)
-        above = _mass_from(weights, low + 1, length, BLOCK)
+        low = edge(weights, wanted, length, BLOCK)
+        above = mass_from(weights, low + 1, length, BLOCK)
         edge_of_bound = tl.sum(_weight(bound + tl.zeros((1,), tl.float32), top, least), 0).to(tl.int32, bitcast=True)
         dropped_below = (top_k > 0) | (bound == _floor_of_min_p(entry, top))
         settled = dropped_below | (bound == -float("inf")) | (low > edge_of_bound)
@@ -287,28 +263,6 @@ def _pick(
             logits, entry, values, ids, length, top, least, low, above, wanted, vocab, BLOCK, WHOLE
         )  # fmt: skip
     return token, settled
-
-
-@kernel
-def _edge(weights, wanted, length, BLOCK: tl.constexpr):
-    """The bits of the least weight kept: the largest so that what is not below it has the mass, at least 1."""
-    low, high = 1, 0x3F800001
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = _mass_from(weights, middle, length, BLOCK) >= wanted
-        low, high = tl.where(enough, middle, low), tl.where(enough, high, middle)
-    return low
-
-
-@kernel
-def _mass_from(weights, least, length, BLOCK: tl.constexpr):
-    """The sum of the weights whose bits are not below `least`."""
-    total = tl.zeros((BLOCK,), tl.float64)
-    for start in range(0, length, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        weight = tl.load(weights + at, at < length, other=0.0)
-        total += tl.where(weight.to(tl.int32, bitcast=True) >= least, weight, 0.0).to(tl.float64)
-    return tl.sum(total, 0)
 
 
 @kernel
@@ -341,24 +295,12 @@ def _draw_from(
                 )  # fmt: skip
             else:
                 token_ids = tl.load(ids + at, at < length, other=0)
-                u = _uniform_of(entry, token_ids)
+                u = uniforms_of(
+                    entry + SEED, entry + SEQUENCE, entry + POSITION, tl.load(entry + PURPOSE), token_ids
+                )  # fmt: skip
             score = tl.where(keep, value - log_f32(-log_f32(u)), -float("inf"))
             largest = tl.max(score, 0)
             lowest = tl.min(tl.where(score == largest, token_ids, 2147483647), 0)
             token = tl.where(largest > best, lowest, token)
             best = tl.maximum(best, largest)
     return token
-
-
-@kernel
-def _uniform_of(entry, token_ids):
-    """The number of each token: word id % 4 of counter id // 4."""
-    zeros = tl.zeros_like(token_ids)
-    counter = (token_ids // 4).to(tl.uint32)
-    place = (zeros + tl.load(entry + POSITION)).to(tl.uint32)
-    number = (zeros + tl.load(entry + SEQUENCE)).to(tl.uint32)
-    use = (zeros + tl.load(entry + PURPOSE)).to(tl.uint32)
-    a, b, c, d = tl.philox(tl.load(entry + SEED), counter, place, number, use)
-    word = token_ids % 4
-    chosen = tl.where(word == 0, a, tl.where(word == 1, b, tl.where(word == 2, c, d)))
-    return ((chosen >> 9) * 2 + 1).to(tl.float32) * 5.9604644775390625e-08  # 2^-24

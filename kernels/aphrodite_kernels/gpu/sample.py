@@ -100,3 +100,17 @@ def uniforms(seeds, sequence, position, purpose, row, first_group, GROUPS: tl.co
     a, b, c, d = tl.philox(tl.load(seeds + row), counter, place, number, use)
     words = tl.join(tl.join(a, c), tl.join(b, d)).reshape(4 * GROUPS)  # a, b, c, d of each counter
     return ((words >> 9) * 2 + 1).to(tl.float32) * 5.9604644775390625e-08  # 2^-24
+
+
+@kernel
+def uniforms_of(seed, sequence, position, purpose, token_ids):
+    """The number of each token: word id % 4 of counter id // 4."""
+    zeros = tl.zeros_like(token_ids)
+    counter = (token_ids // 4).to(tl.uint32)
+    place = (zeros + tl.load(position)).to(tl.uint32)
+    number = (zeros + tl.load(sequence)).to(tl.uint32)
+    use = (zeros + purpose).to(tl.uint32)
+    a, b, c, d = tl.philox(tl.load(seed), counter, place, number, use)
+    word = token_ids % 4
+    chosen = tl.where(word == 0, a, tl.where(word == 1, b, tl.where(word == 2, c, d)))
+    return ((chosen >> 9) * 2 + 1).to(tl.float32) * 5.9604644775390625e-08  # 2^-24
