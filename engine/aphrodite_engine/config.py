@@ -15,6 +15,8 @@ DTYPES: dict[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+#: Each row of a graph holds logits of its own: 152k words take 0.6 MB.
+MOST_GRAPH_ROWS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,11 @@ class EngineConfig:
     def runs_ahead(self) -> bool:
         """What `run_ahead` comes to on this device."""
         return self.torch_device().type == "cuda" if self.run_ahead is None else self.run_ahead
+
+    @property
+    def graph_rows(self) -> int:
+        """Sequences of the largest step that is replayed; larger ones keep a GPU busy as they are."""
+        return min(self.max_num_seqs, MOST_GRAPH_ROWS)
 
     def uses_graphs(self, model: ModelConfig) -> bool:
         """Whether a model decodes by CUDA graphs. Those of the universal path are transformers' code, which may read

@@ -71,6 +71,11 @@ class DecodeGraphs:
         """Numbers of rows for which there is a graph."""
         return tuple(self._replays)
 
+    @property
+    def num_rows(self) -> int:
+        """Of the largest step."""
+        return self._state.num_rows
+
     def logits(self, chunks: Chunks[Chunk], front: torch.Tensor | None) -> torch.Tensor:
         """(len(chunks), V) float32, which the next call overwrites; see DecodeState.place."""
         self._state.place(chunks, front)

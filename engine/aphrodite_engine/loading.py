@@ -98,5 +98,5 @@ def _working_memory(model: Decoder, plan: MemoryPlan, config: EngineConfig) -> t
     kv = kv_tensors(model.config, plan.kv_blocks, dtype, device)
     if not config.uses_graphs(model.config):
         return kv, None
-    state = DecodeState(config.max_num_seqs, plan.max_model_len, BLOCK_SIZE, device)
+    state = DecodeState(config.graph_rows, plan.max_model_len, BLOCK_SIZE, device)
     return kv, DecodeGraphs(model, kv, state, CudaCapture(device))

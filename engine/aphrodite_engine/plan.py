@@ -243,7 +243,7 @@ def _activation_bytes(facts: ModelConfig, config: EngineConfig) -> int:
 
 def _graph_bytes(facts: ModelConfig, config: EngineConfig) -> int:
     """An estimate: what a step of the largest size takes on its way, and its logits, which stay."""
-    return 4 * config.max_num_seqs * (facts.hidden_size * 16 + facts.vocab_size)
+    return 4 * config.graph_rows * (facts.hidden_size * 16 + facts.vocab_size)
 
 
 def _blocks(num_tokens: int) -> int:

@@ -87,7 +87,7 @@ class Runner:
             front: what the step in front of it drew; chunks with an `unread` token take it from there.
         """
         results = [ChunkResult(chunk) for chunk in chunks]
-        if self.graphs is not None and all(map(_decodes, chunks)):
+        if self.graphs is not None and len(chunks) <= self.graphs.num_rows and all(map(_decodes, chunks)):
             logits = self.graphs.logits(chunks, front and front.tokens)
             return Flight(chunks, results, results, self._draw(logits, results, eos_token_ids))
         batch = build_batch([_entry(chunk) for chunk in chunks], self.kv.block_size, self.device)

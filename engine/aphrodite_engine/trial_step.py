@@ -37,8 +37,8 @@ def measured_needs(model: Decoder, plan: MemoryPlan, config: EngineConfig) -> Ne
     activations = _peak(device, lambda: trial_step(model, batch, kv))
     graphs = 0
     if config.uses_graphs(model.config):
-        decoding = trial_batch(rows, rows, plan.max_model_len, device)
-        logits = 4 * rows * model.config.vocab_size
+        decoding = trial_batch(config.graph_rows, rows, plan.max_model_len, device)
+        logits = 4 * config.graph_rows * model.config.vocab_size
         graphs = int(HOLES * _peak(device, lambda: model.forward(decoding, kv))) + PARTS + logits
     return_to_system(device)
     taken = plan.free_bytes + config.reserved_memory - free_bytes(device)

@@ -40,11 +40,11 @@ def all_blocks_free(llm: LLM) -> bool:
     return pool.num_free == pool.num_blocks
 
 
-def replay_steps(monkeypatch: pytest.MonkeyPatch, llm: LLM) -> DecodeGraphs:
+def replay_steps(monkeypatch: pytest.MonkeyPatch, llm: LLM, num_rows: int | None = None) -> DecodeGraphs:
     """Let an engine decode by graphs, without a GPU: what was captured is called again, and finds all that it needs in
     the tensors that it had the first time."""
     runner = engine_of(llm).runner
-    state = DecodeState(llm.config.max_num_seqs, llm.max_model_len, BLOCK_SIZE, runner.device)
+    state = DecodeState(num_rows or llm.config.max_num_seqs, llm.max_model_len, BLOCK_SIZE, runner.device)
     graphs = DecodeGraphs(runner.model, runner.kv, state, lambda step: step)
     monkeypatch.setattr(runner, "graphs", graphs)
     return graphs

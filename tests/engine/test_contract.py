@@ -194,6 +194,16 @@ def test_with_another_limit_on_what_runs_at_once(engines: Engines, plain: LLM, m
     assert together(engines(max_num_seqs=2), many) == [alone(plain, ask) for ask in many]
 
 
+@pytest.mark.parametrize("way", [{"run_ahead": True}, {"run_ahead": False, "enforce_eager": True}], ids=str)
+@given(many=batches())
+@settings(CHECKED, max_examples=examples(10))
+def test_with_steps_launched_ahead_or_one_by_one(
+    engines: Engines, plain: LLM, way: dict[str, Any], many: list[Ask]
+) -> None:
+    """On a GPU the first of the two decodes by graphs."""
+    assert together(engines(**way), many) == [alone(plain, ask) for ask in many]
+
+
 @given(ask=asks(longest=40))
 @settings(CHECKED, max_examples=examples(10))
 def test_a_finished_text_continues_as_it_would_have(plain: LLM, ask: Ask) -> None:

@@ -160,6 +160,14 @@ def test_replayed_steps_give_the_bits_of_steps_built_anew(
         assert graphs.captured[0] == 11, "the largest comes first"
 
 
+def test_a_step_of_more_rows_than_the_largest_graph_runs_as_it_is(tiny: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = [SamplingParams(max_tokens=4 + 3 * row, seed=row, ignore_eos=True) for row in range(6)]
+    expected = [result.outputs for result in tiny.generate(["ab"] * 6, params)]
+    graphs = replay_steps(monkeypatch, tiny, num_rows=3)
+    assert [result.outputs for result in tiny.generate(["ab"] * 6, params)] == expected
+    assert graphs.captured == (3, 2, 1)
+
+
 def test_steps_that_reach_into_layers_or_see_prompts_are_not_replayed(
     tiny: LLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
