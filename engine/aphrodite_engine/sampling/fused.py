@@ -28,11 +28,10 @@ def ask_of(params: SamplingParams) -> Ask | None:
     """What the op is told of each draw of a request; None where its steps run one by one.
 
     That is for the request alone to say: the two may split hairs at the edge of a nucleus, so what runs must not
-    depend on a row's company or on the step.
+    depend on a row's company or on the step. Nor on what is reported: who asks for a trace gets the same tokens.
     """
     on = steps_of(params)
-    is_told = params.logprobs is not None or params.trace is not None or feedback_of(params) is not None
-    if is_told or on != tuple(name for name in _KNOWN if name in on):
+    if feedback_of(params) is not None or on != tuple(name for name in _KNOWN if name in on):
         return None
     ask = Ask(**{field: getattr(params, field) for name in on for field in _KNOWN[name]})
     return replace(ask, temperature=0.0) if is_greedy(params) else ask

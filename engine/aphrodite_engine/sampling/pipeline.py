@@ -62,7 +62,8 @@ def sample(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> list[Drawn]:
     drawn: list[Drawn | None] = [None] * len(rows)
     groups: defaultdict[tuple[Plan, int] | None, list[int]] = defaultdict(list)
     for r, row in enumerate(rows):
-        groups[None if is_fused(row, logits.device) else (plan_of(row.params), row.attempt)].append(r)
+        only_token = is_fused(row, logits.device) and not _needs_raw(row.params)
+        groups[None if only_token else (plan_of(row.params), row.attempt)].append(r)
     for kind, members in groups.items():
         whole = len(members) == len(rows)
         part = logits if whole else logits[members]
@@ -76,12 +77,15 @@ def sample(logits: torch.Tensor, rows: Sequence[SamplerRow]) -> list[Drawn]:
 def _draw(logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan | None, rows: list[SamplerRow]) -> list[Drawn]:
     if plan is None:
         return [Drawn(token_id, None) for token_id in draw_fused(logits, rows).tolist()]
+    fused = draw_fused(logits, rows) if is_fused(rows[0], logits.device) else None  # rows of one plan are alike in this
     for _, _, after in run_steps(plan.steps, logits, rows):
         logits = after
     found = torch.softmax(logits, dim=1) if plan.feedback else None
     if plan.feedback and found is not None:
         logits = FEEDBACK[plan.feedback].apply(found, rows)
-    if plan.greedy:
+    if fused is not None:
+        tokens = fused
+    elif plan.greedy:
         tokens = argmax(logits)
     else:
         tokens = gumbel_argmax(logits, *streams(logits.device, rows), purpose_of(PURPOSE_TOKEN, rows))

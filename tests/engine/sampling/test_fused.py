@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
-from aphrodite_engine.sampling import fused
+from aphrodite_engine.sampling import fused, pipeline
 from aphrodite_engine.sampling.fused import ask_of
 from aphrodite_engine.sampling.on_device import can_stay_on_device, draw_on_device
 from aphrodite_engine.sampling.pipeline import sample
@@ -37,7 +37,7 @@ def as_where_triton_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 @st.composite
 def askers(draw: st.DrawFn, count: int) -> list[SamplerRow]:
     """Rows of any kind, and as many of which most are fused."""
-    common = {"logprobs": None, "sampler_order": None, "temperature_last": False, "mirostat_mode": 0, "trace": None}
+    common = {"sampler_order": None, "temperature_last": False, "mirostat_mode": 0}
     usual = st.builds(
         make_row, sampling_params(VOCAB, **common), vocab=st.just(VOCAB), index=st.integers(0, 255),
         output=st.lists(st.integers(0, VOCAB - 1), max_size=8),
@@ -79,8 +79,7 @@ def test_what_stays_on_the_device_is_the_same(
         ({"sampler_order": ["min_p", "top_k"], "top_k": 5, "min_p": 0.1}, None),
         ({"sampler_order": ["top_p", "top_p"], "top_p": 0.5}, None),
         ({"temperature_last": True, "temperature": 0.5, "min_p": 0.1}, None),
-        ({"logprobs": 0}, None),
-        ({"trace": 2}, None),
+        ({"logprobs": 0, "trace": 2, "min_p": 0.1}, Ask(min_p=0.1)),
         ({"xtc_probability": 0.5}, None),
         ({"dynatemp_max": 1.5}, None),
         ({"mirostat_mode": 2}, None),
@@ -90,6 +89,18 @@ def test_what_stays_on_the_device_is_the_same(
 )
 def test_a_request_alone_says_whether_it_is_fused(fields: dict[str, Any], ask: Ask | None) -> None:
     assert ask_of(SamplingParams(**fields)) == ask
+
+
+def test_what_is_reported_does_not_decide_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An op that drew something else than the steps would is still what a row with a trace hears of."""
+    monkeypatch.setattr(fused, "backend", lambda device_type: Backend.TRITON)
+    monkeypatch.setattr(pipeline, "draw_fused", lambda logits, rows: torch.full((len(rows),), 3))
+    told = SamplingParams(logprobs=2, trace=4, top_p=0.9)
+    row = make_row(told, vocab=VOCAB)
+    drawn = sample(torch.randn(1, VOCAB), [replace(row, ask=ask_of(told))])[0]
+    assert drawn.token_id == 3
+    assert drawn.logprobs is not None
+    assert drawn.trace is not None
 
 
 def test_an_engine_that_fuses_answers_as_one_that_does_not(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
