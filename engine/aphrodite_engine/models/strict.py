@@ -3,8 +3,9 @@
 Two kinds of torch functions give a row other bits in another batch (measured with torch 2.13 on AVX-512 with 1 to 6
 threads): matrix products, and those element-wise functions whose vectorised and scalar code differ, because which
 elements fall on the scalar tail depends on how the whole tensor is split among threads (silu, sigmoid, softplus, mish,
-gelu with tanh). `StrictMode` runs a replacement for each while the model's forward is under way,
-and refuses products it can't replace.
+gelu with tanh). On CUDA it is sums along a row too: how many threads share one depends on how many rows there are
+(aten/src/ATen/native/cuda/Reduce.cuh, setReduceConfig). `StrictMode` runs a replacement for each while the model's
+forward is under way, and refuses products it can't replace.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class StrictMode(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _ELEMENTWISE:
             return _ELEMENTWISE[func](*args, **kwargs)
+        if func in _SUMS and args and _shares_sums(args[0]):
+            return _sum(args[0], func in _MEANS, *args[1:], **kwargs)
         if func is F.linear:
             return self._linear(*args, **kwargs)
         if func is torch.addmm:
@@ -134,6 +137,36 @@ def _mish(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     return (x.float() * torch.tanh(_softplus(x.float()))).to(x.dtype)
 
 
+def _shares_sums(x: torch.Tensor) -> bool:
+    """Whether torch lets the number of rows decide in which order it adds one up, and the order counts."""
+    return x.is_cuda and x.is_floating_point()
+
+
+def _sum(
+    x: torch.Tensor,
+    mean: bool,
+    dim: int | tuple[int, ...] | list[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    """Sum or mean along the last dimension, by adding one half to the other: element by element, so no row matters to
+    another. Over other dimensions it is torch's."""
+    if dim not in (-1, x.dim() - 1, (-1,), [-1]) or not x.shape[-1]:
+        function = torch.mean if mean else torch.sum
+        return function(x, dim=dim, keepdim=keepdim, dtype=dtype)  # type: ignore[call-overload,no-any-return]
+    out_dtype = dtype or x.dtype
+    size = x.shape[-1]
+    total = F.pad(x.to(torch.promote_types(out_dtype, torch.float32)), (0, (1 << (size - 1).bit_length()) - size))
+    while total.shape[-1] > 1:
+        first, second = total.chunk(2, -1)
+        total = first + second
+    total = (total / size if mean else total).to(out_dtype)
+    return total if keepdim else total.squeeze(-1)
+
+
+_MEANS = frozenset((torch.mean, torch.Tensor.mean))
+_SUMS = _MEANS | {torch.sum, torch.Tensor.sum}
 _ELEMENTWISE: Mapping[Callable[..., Any], Callable[..., torch.Tensor]] = {
     F.silu: _silu,
     F.gelu: _gelu,

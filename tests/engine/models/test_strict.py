@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from aphrodite_engine.errors import UnsupportedModelError
+from aphrodite_engine.models import strict
 from aphrodite_engine.models.base import LoadOptions
 from aphrodite_engine.models.probe import check_faithful
 from aphrodite_engine.models.strict import StrictMode
@@ -42,6 +43,31 @@ def test_element_wise_functions_do_not_depend_on_place(name: str, threads: int) 
         torch.testing.assert_close(whole, function(x), atol=2e-6, rtol=2e-6)
     finally:
         torch.set_num_threads(before)
+
+
+SUMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mean": lambda x: x.pow(2).mean(-1, keepdim=True),
+    "sum": lambda x: torch.sum(x, dim=-1),
+    "of halves": lambda x: x.bfloat16().mean(1, dtype=torch.float32),
+    "of one": lambda x: x[:, :1].sum(-1),
+    "of columns": lambda x: x.sum(0),
+    "of all": lambda x: x.mean(),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_along_a_row_are_added_by_halves(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA; sums over other dimensions stay torch's."""
+    monkeypatch.setattr(strict, "_shares_sums", torch.is_floating_point)
+    x = torch.randn(50, 100, generator=torch.Generator().manual_seed(0))
+    with StrictMode():
+        whole = SUMS[name](x)
+        assert (x > 0).sum(-1).dtype is torch.int64
+        if "of all" not in name and "columns" not in name:
+            assert torch.equal(torch.cat([SUMS[name](x[row : row + 1]) for row in range(50)]), whole)
+    expected = SUMS[name](x)
+    assert whole.shape == expected.shape
+    torch.testing.assert_close(whole, expected)
 
 
 def test_linear_layers_run_packed_and_hold_one_weight() -> None:
