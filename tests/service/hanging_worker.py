@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from aphrodite.service import worker
 
@@ -14,17 +15,18 @@ HANGS = [7, 77, 7, 77, 7]
 
 
 def main() -> None:
-    from aphrodite_engine.runner import ChunkResult, Runner
+    from aphrodite_engine.flight import Flight
+    from aphrodite_engine.runner import Runner
     from aphrodite_engine.scheduler import Chunk
 
-    run = Runner.run
+    launch = Runner.launch
 
-    def run_or_hang(self: Runner, chunks: Sequence[Chunk], eos_token_ids: tuple[int, ...]) -> list[ChunkResult]:
+    def launch_or_hang(self: Runner, chunks: Sequence[Chunk], *others: Any) -> Flight:
         if any(list(chunk.sequence.request.prompt_token_ids) == HANGS for chunk in chunks):
             threading.Event().wait()
-        return run(self, chunks, eos_token_ids)
+        return launch(self, chunks, *others)
 
-    Runner.run = run_or_hang
+    Runner.launch = launch_or_hang
     worker.main()
 
 

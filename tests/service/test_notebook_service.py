@@ -189,9 +189,10 @@ def test_n3_another_user_needs_a_key_where_one_is_asked_for(guarded: Running) ->
     assert _as_other_user("/usr/bin/env", "python3", "-c", code).stdout.strip() == "401"
 
 
-def test_n3_a_folder_that_somebody_else_made_first_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "aphrodite").symlink_to("/tmp")
-    reason = _refusal(ServiceSettings(models=(DEMO,), port=0), tmp_path)
+def test_n3_a_folder_that_somebody_else_made_first_is_refused() -> None:
+    with tempfile.TemporaryDirectory(prefix="aph-") as folder:  # short: Unix sockets have short paths
+        (Path(folder) / "aphrodite").symlink_to("/tmp")
+        reason = _refusal(ServiceSettings(models=(DEMO,), port=0), Path(folder))
     assert "is not a folder of this user's" in reason
 
 
