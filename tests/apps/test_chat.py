@@ -15,6 +15,8 @@ import pytest
 
 from tests.apps.cli import CommandLine
 
+pytestmark = pytest.mark.slow
+
 GREEDY = ("--temperature", "0", "--max-tokens", "16", "--quiet")
 QUESTION = "What is 39 + 48?"
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.apps.cli import CommandLine, start
 
+pytestmark = pytest.mark.slow
+
 STORY = ("--seed", "7", "--max-tokens", "24", "--quiet")
 PROMPT = "Once upon a time"
 

@@ -18,6 +18,8 @@ from aphrodite_engine.parked import PIECE, ParkedTensors
 from tests.engine.inside import all_blocks_free, engine_of, wait_until
 from tests.engine.models.checkpoints import write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 SHORT = SamplingParams(max_tokens=6, seed=3, ignore_eos=True)
 ENDLESS = SamplingParams(max_tokens=None, ignore_eos=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 from aphrodite.service import worker
 
@@ -15,16 +14,18 @@ HANGS = [7, 77, 7, 77, 7]
 
 
 def main() -> None:
-    from aphrodite_engine.flight import Flight
+    from aphrodite_engine.flight import Draws, Flight
     from aphrodite_engine.runner import Runner
     from aphrodite_engine.scheduler import Chunk
 
     launch = Runner.launch
 
-    def launch_or_hang(self: Runner, chunks: Sequence[Chunk], *others: Any) -> Flight:
+    def launch_or_hang(
+        self: Runner, chunks: Sequence[Chunk], eos_token_ids: tuple[int, ...], front: Draws | None = None
+    ) -> Flight:
         if any(list(chunk.sequence.request.prompt_token_ids) == HANGS for chunk in chunks):
             threading.Event().wait()
-        return launch(self, chunks, *others)
+        return launch(self, chunks, eos_token_ids, front)
 
     Runner.launch = launch_or_hang
     worker.main()
