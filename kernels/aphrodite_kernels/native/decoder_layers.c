@@ -3,7 +3,7 @@
  */
 #include "ops.h"
 
-/* Both structures are declared again in decoder_layers.py. */
+/* These structures are declared again in native_layers.py. */
 typedef struct {
     const void *data;                     /* packed */
     const float *scale, *bias;            /* (n,), or NULL */
