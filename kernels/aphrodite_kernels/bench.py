@@ -22,6 +22,8 @@ OPS = {
     module.__name__.split(".")[-1]: module
     for module in (rms_norm, rope, silu_mul, kv_store, matmul, attention, sample, nucleus, draw)
 }
+#: Ops that take their plain torch reference where others have C.
+WITHOUT_C = frozenset(("draw",))
 HEAD = "\n| op | case | backend | dtype | µs | GB/s | GFLOP/s | of the roof | error |\n" + "|---" * 9 + "|"
 #: Above this many operations the float64 truth would take longer than the measurement.
 CHECKED_FLOPS = 2e9
@@ -59,7 +61,7 @@ def run_case(op: str, case: Case, device: torch.device, dtype: torch.dtype, roof
     return Measured(
         op=op,
         case=case.name,
-        backend=dispatch.backend(device.type).value,
+        backend=_backend(op, device).value,
         dtype=str(dtype).removeprefix("torch."),
         microseconds=round(taken * 1e6, 2),
         gb_per_s=round(case.bytes * dtype.itemsize / 4 / taken / 1e9, 2),
@@ -82,6 +84,11 @@ def run(ops: list[str], device: torch.device, dtype: torch.dtype, seconds: float
             rows.append(run_case(name, case, device, dtype, roof, seconds))
             print(line(rows[-1]), flush=True)
     return rows
+
+
+def _backend(op: str, device: torch.device) -> dispatch.Backend:
+    chosen = dispatch.backend(device.type)
+    return dispatch.Backend.REFERENCE if chosen is dispatch.Backend.NATIVE and op in WITHOUT_C else chosen
 
 
 def line(row: Measured) -> str:
