@@ -17,6 +17,8 @@ DTYPES: dict[str, torch.dtype] = {
 }
 #: Each row of a graph holds logits of its own: 152k words take 0.6 MB.
 MOST_GRAPH_ROWS = 512
+#: Tokens of a step by kind of device: enough to keep its arithmetic busy, and no more, since a stream waits for a step.
+STEP_TOKENS = {"cpu": 512, "cuda": 2048}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,8 @@ class EngineConfig:
         gpu_memory_utilization: share of the GPU's memory the engine may use, (0, 1].
         kv_cache_memory: bytes for the KV cache; None is planned from what is free (plan.py).
         reserved_memory: bytes to leave alone, for what else runs on the device.
-        max_num_batched_tokens: token budget of one step, prefill chunks and decodes together.
+        max_num_batched_tokens: token budget of one step, prefill chunks and decodes together; None is 512 on the CPU
+            and 2,048 on a GPU.
         max_num_seqs: most sequences that run at once.
         seed: requests without a seed of their own get one derived from it; None draws from the system.
         quantization: "int8" holds the weights of matrices as 8-bit integers with a scale a row (models of the fast
@@ -52,7 +55,7 @@ class EngineConfig:
     gpu_memory_utilization: float = 0.9
     kv_cache_memory: int | None = None
     reserved_memory: int = 0
-    max_num_batched_tokens: int = 512
+    max_num_batched_tokens: int | None = None
     max_num_seqs: int = 256
     enable_prefix_caching: bool = True
     determinism: Determinism = "strict"
@@ -80,9 +83,9 @@ class EngineConfig:
         if self.download_dir is not None:
             _of_type("download_dir", self.download_dir, (str, Path), "the path of a folder")
         self.torch_device()
-        for name, low in (("max_num_batched_tokens", 1), ("max_num_seqs", 1), ("reserved_memory", 0)):
+        for name, low in (("max_num_seqs", 1), ("reserved_memory", 0)):
             _at_least(name, getattr(self, name), low)
-        for name, low in (("max_model_len", 2), ("kv_cache_memory", 1), ("seed", 0)):
+        for name, low in (("max_model_len", 2), ("kv_cache_memory", 1), ("max_num_batched_tokens", 1), ("seed", 0)):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), low)
 
@@ -98,6 +101,11 @@ class EngineConfig:
         if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
             raise ParameterError("device", self.device, "cpu, or cuda where torch sees a GPU")
         return device
+
+    @property
+    def step_tokens(self) -> int:
+        """What `max_num_batched_tokens` comes to on this device."""
+        return self.max_num_batched_tokens or STEP_TOKENS[self.torch_device().type]
 
     @property
     def runs_ahead(self) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from aphrodite_engine.config import EngineConfig
+from aphrodite_engine.current_device import current
 from aphrodite_engine.decode_graphs import CudaCapture, DecodeGraphs
 from aphrodite_engine.decode_state import DecodeState
 from aphrodite_engine.engine import Engine
@@ -74,14 +75,14 @@ def load(
     if facts.path == "encoder":
         return Loaded(facts, plan, device, tokenizer, eos, None, load_encoder(facts, options))
     model = load_decoder(facts, options)
-    if device.type == "cuda" and config.kv_cache_memory is None:
-        plan = plan_measured(plan, facts, config, measured_needs(model, plan, config))
-    furnish = partial(_working_memory, model, plan, config)
+    with current(device):
+        if device.type == "cuda" and config.kv_cache_memory is None:
+            plan = plan_measured(plan, facts, config, measured_needs(model, plan, config))
+        furnish = partial(_working_memory, model, plan, config)
+        runner = Runner(model, device, furnish, draws_on_device=config.runs_ahead)
     engine = Engine(
-        Runner(model, device, furnish, draws_on_device=config.runs_ahead),
-        Scheduler(
-            BlockPool(plan.kv_blocks), config.max_num_batched_tokens, config.max_num_seqs, config.enable_prefix_caching
-        ),
+        runner,
+        Scheduler(BlockPool(plan.kv_blocks), config.step_tokens, config.max_num_seqs, config.enable_prefix_caching),
         tokenizer,
         model_key=str(facts.folder),
         vocab_size=facts.vocab_size,

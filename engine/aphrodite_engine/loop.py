@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from aphrodite_engine.current_device import current
 from aphrodite_engine.engine import Engine
 from aphrodite_engine.errors import EngineClosedError
 from aphrodite_engine.outputs import TokenEvent
@@ -97,7 +98,13 @@ class EngineLoop:
 
 
 def _run(engine: Engine, inbox: queue.SimpleQueue[Command]) -> None:
-    """Outermost loop of the engine's thread. A module function, so that the thread does not keep its owner alive."""
+    """The engine's thread. A module function, so that the thread does not keep its owner alive."""
+    with current(engine.runner.device):
+        _serve(engine, inbox)
+
+
+def _serve(engine: Engine, inbox: queue.SimpleQueue[Command]) -> None:
+    """Outermost loop of the thread."""
     sinks: dict[str, Sink] = {}
     while True:
         for command in _commands(inbox, wait=not engine.has_work):

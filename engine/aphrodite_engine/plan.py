@@ -236,7 +236,7 @@ def _weight_bytes(facts: ModelConfig, config: EngineConfig, dtype: torch.dtype) 
 
 def _activation_bytes(facts: ModelConfig, config: EngineConfig) -> int:
     """An estimate: a dozen hidden-sized float32 rows a token, and logits with two copies for the sampler."""
-    tokens = config.max_num_batched_tokens
+    tokens = config.step_tokens
     logit_rows = min(config.max_num_seqs, tokens)
     return 4 * (tokens * facts.hidden_size * 16 + 3 * logit_rows * facts.vocab_size)
 

@@ -33,7 +33,7 @@ def measured_needs(model: Decoder, plan: MemoryPlan, config: EngineConfig) -> Ne
     """
     device, rows = config.torch_device(), config.max_num_seqs
     kv = kv_tensors(model.config, 1, config.torch_dtype(model.config.dtype), device)
-    batch = trial_batch(config.max_num_batched_tokens, rows, plan.max_model_len, device)
+    batch = trial_batch(config.step_tokens, rows, plan.max_model_len, device)
     activations = _peak(device, lambda: trial_step(model, batch, kv))
     graphs = 0
     if config.uses_graphs(model.config):

@@ -115,6 +115,17 @@ def test_graphs_of_quantised_weights_and_of_half_precision_give_the_bits_of_eage
 
 
 @on_a_card
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_a_card_that_is_not_the_current_one(llm: LLM, tiny_folder: Path) -> None:
+    for settings in ({"enforce_eager": True}, {}):
+        with LLM(tiny_folder, device="cuda:1", kv_cache_memory=8 << 20, **settings) as second:
+            assert [o.outputs for o in second.generate(PROMPTS, PARAMS)] == [
+                o.outputs for o in llm.generate(PROMPTS, PARAMS)
+            ]
+    assert torch.cuda.current_device() == 0
+
+
+@on_a_card
 def test_a_step_launched_ahead_never_waits_for_the_device(tiny_folder: Path) -> None:
     """torch raises where an operation makes the host wait; that tokens are read by an event is no operation of its."""
     with LLM(tiny_folder, device="cuda", kv_cache_memory=8 << 20, max_num_seqs=11) as engine:

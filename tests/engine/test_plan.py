@@ -54,6 +54,13 @@ def test_the_loaded_engine_has_what_was_planned(tiny: LLM) -> None:
     assert cache == tiny.plan.kv_bytes
 
 
+def test_a_step_is_larger_on_a_gpu_unless_somebody_says_how_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    budgets = [EngineConfig(device=device).step_tokens for device in ("cpu", "cuda", "cuda:1", "auto")]
+    assert budgets == [512, 2048, 2048, 2048]
+    assert EngineConfig(device="cuda", max_num_batched_tokens=7).step_tokens == 7
+
+
 def test_the_cache_takes_no_more_than_can_be_used(tiny_folder: Path) -> None:
     plan = plan_memory(str(tiny_folder), EngineConfig(max_num_seqs=3, max_model_len=100))
     assert plan.kv_blocks == 3 * 7

@@ -76,7 +76,7 @@ ENGINE_FLAGS = (
     EngineFlag(
         "max_num_batched_tokens",
         "most tokens in one step, prompt chunks and new tokens together; at least 1",
-        "the engine's choice",
+        "512 on the CPU, 2048 on a GPU",
         int,
         metavar="N",
     ),
