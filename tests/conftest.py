@@ -18,16 +18,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
-from hypothesis import settings
 
 from tests.browser.chromium import chromium, console_errors, dark_page, page, visit
+from tests.examples import look_alike_every_time
 
 __all__ = ["chromium", "console_errors", "dark_page", "page", "visit"]  # fixtures for every folder
 
-# The first example of a property may load a model; times are measured in experiments, never in tests.
-settings.register_profile("house", deadline=None, derandomize=True, print_blob=True)
-settings.load_profile("house")
-
+look_alike_every_time()
 
 #: Folders whose tests start no service, kernel or browser, so that several processes may share them.
 SHARED = ("demo_model", "display", "engine", "experiments", "house", "kernels", "lab", "workbench")

@@ -4,7 +4,6 @@ step takes the next larger one and leaves the rows beyond its own to nobody."""
 from __future__ import annotations
 
 import bisect
-import threading
 from collections.abc import Callable
 from collections.abc import Sequence as Chunks
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Protocol
 import torch
 
 from aphrodite_engine.decode_state import DecodeState
+from aphrodite_engine.memory import CAPTURING
 from aphrodite_engine.models.base import Decoder, KVTensors
 from aphrodite_engine.scheduler import Chunk
 
@@ -34,7 +34,7 @@ class CudaCapture:
 
     def __call__(self, step: Step) -> Step:
         graph, stream, current = torch.cuda.CUDAGraph(), _stream(self._device), torch.cuda.current_stream(self._device)
-        with _ONE_AT_A_TIME:
+        with CAPTURING:
             stream.wait_stream(current)
             with torch.cuda.stream(stream):
                 step()  # compiles and loads kernels, and lets libraries take their memory: no capture may do that
@@ -43,10 +43,6 @@ class CudaCapture:
             with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 step()
         return graph.replay
-
-
-#: torch allows one capture in a process at a time, whichever engine's it is.
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @cache

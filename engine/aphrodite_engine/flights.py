@@ -46,7 +46,7 @@ class Flights:
 
     def forget(self) -> None:
         """Read nothing of what is in the air: nobody waits for it."""
-        self._front = None
+        self._front = self.at_stake = None
 
     def _launch(self, chunks: list[Chunk], front: Flight | None) -> Flight | None:
         if not chunks:

@@ -16,6 +16,7 @@ import torch
 from aphrodite_engine.hidden_states import ByLayer, LensView
 from aphrodite_engine.lens_table import lens_table
 from aphrodite_engine.models.base import Decoder
+from aphrodite_engine.row_sums import log_softmax
 from aphrodite_engine.sampling.ordering import entropy_of
 
 if TYPE_CHECKING:  # pandas takes half a second that only `.df` pays
@@ -111,7 +112,7 @@ def lens_of(found: ByLayer, token_ids: tuple[int, ...], tokens: tuple[str, ...],
 
 
 def _read(logits: torch.Tensor, view: LensView) -> tuple[torch.Tensor, ...]:
-    logprobs = torch.log_softmax(logits, dim=1)
+    logprobs = log_softmax(logits)
     top = torch.topk(logprobs, view.top, dim=1)
     # Of equal ones the lower id first, as everywhere.
     by_id = top.indices.sort(dim=1)

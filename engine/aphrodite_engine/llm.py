@@ -7,7 +7,7 @@ import dataclasses
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from aphrodite_engine.build import build_of
 from aphrodite_engine.chat import ChatTemplate, find_template
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.constraints.grammar import Grammars
+from aphrodite_engine.current_device import current
 from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
 from aphrodite_engine.engine import EngineStats
 from aphrodite_engine.errors import EngineClosedError, ParameterError, UnsupportedModelError
@@ -319,14 +320,21 @@ class LLM(Asks, Hooks, Sleeps):
         loaded = self._require_awake()
         assert loaded.encoder is not None
         sequences = [list(self._admission.admit(t, SamplingParams(), pooling=pooling).prompt_token_ids) for t in texts]
-        with self._encoder_lock, self._encoder_pulse.during(sum(map(len, sequences))):
+        with self._at_the_encoder(loaded, sum(map(len, sequences))):
             return encode_texts(loaded.encoder, sequences, pooling)
 
     def _encoder_states(self, token_ids: Sequence[int], layers: Sequence[int]) -> dict[int, np.ndarray]:
-        encoder = self._require_awake().encoder
-        assert encoder is not None
-        with self._encoder_lock, self._encoder_pulse.during(len(token_ids)):
-            return {layer: states.cpu().numpy() for layer, states in encoder.states(token_ids, layers).items()}
+        loaded = self._require_awake()
+        assert loaded.encoder is not None
+        with self._at_the_encoder(loaded, len(token_ids)):
+            states = loaded.encoder.states(token_ids, layers)
+            return {layer: state.cpu().numpy() for layer, state in states.items()}
+
+    @contextmanager
+    def _at_the_encoder(self, loaded: Loaded, num_tokens: int) -> Iterator[None]:
+        """An encoder has no thread of its own: whoever calls has it for a while."""
+        with self._encoder_lock, current(loaded.device), self._encoder_pulse.during(num_tokens):
+            yield
 
     def _embed_with_decoder(self, texts: Sequence[Prompt], pooling: Pooling) -> np.ndarray:
         if pooling == "cls":

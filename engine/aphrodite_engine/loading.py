@@ -59,23 +59,23 @@ def load(
     Raises:
         MemoryPlanError: the step took more than was planned, and nothing is left for a cache.
     """
-    device, dtype = config.torch_device(), config.torch_dtype(facts.dtype)
+    device = config.torch_device()
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(physical_cores())
     tokenizer = Tokenizer(facts.folder) if any((facts.folder / name).exists() for name in TOKENIZER_FILES) else None
     eos = tuple(dict.fromkeys((*facts.eos_token_ids, *(tokenizer.eos_token_ids if tokenizer else ()))))
     options = LoadOptions(
         device=device,
-        dtype=dtype,
+        dtype=config.torch_dtype(facts.dtype),
         determinism=config.determinism,
         quantization=config.quantization,
         trust_remote_code=config.trust_remote_code,
         progress=report,
     )
-    if facts.path == "encoder":
-        return Loaded(facts, plan, device, tokenizer, eos, None, load_encoder(facts, options))
-    model = load_decoder(facts, options)
     with current(device):
+        if facts.path == "encoder":
+            return Loaded(facts, plan, device, tokenizer, eos, None, load_encoder(facts, options))
+        model = load_decoder(facts, options)
         if device.type == "cuda" and config.kv_cache_memory is None:
             plan = plan_measured(plan, facts, config, measured_needs(model, plan, config))
         furnish = partial(_working_memory, model, plan, config)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+import threading
 from pathlib import Path
 
 import torch
+
+#: Held while a CUDA graph is captured: torch allows one capture at a time in a process, and meanwhile gives no memory
+#: back.
+CAPTURING = threading.Lock()
 
 
 def free_bytes(device: torch.device) -> int:
@@ -25,10 +30,12 @@ def total_bytes(device: torch.device) -> int:
 
 
 def return_to_system(device: torch.device) -> None:
-    """Give freed memory back: torch's cached blocks on a GPU, glibc's arenas on the CPU."""
+    """Give freed memory back: torch's cached blocks on a GPU and beside it, glibc's arenas on the CPU."""
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with CAPTURING:
+            torch.cuda.empty_cache()
+            torch._C._host_emptyCache()  # pinned memory, which the line above leaves alone
     elif sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # absent from musl
         if trim is not None:

@@ -77,7 +77,8 @@ class Runner:
     def release(self) -> None:
         """Let go of the cache and the graphs, once nothing runs on them."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            # Not the whole device: that would spoil a capture of another engine's.
+            torch.cuda.current_stream(self.device).synchronize()
         self.kv, self.graphs = KVTensors(self.kv.block_size, ()), None
 
     def launch(self, chunks: Chunks[Chunk], eos_token_ids: tuple[int, ...], front: Draws | None = None) -> Flight:

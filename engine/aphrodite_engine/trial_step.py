@@ -73,10 +73,11 @@ def trial_step(model: Decoder, batch: Batch, kv: KVTensors) -> torch.Tensor:
 
 def _peak(device: torch.device, work: Callable[[], object]) -> int:
     """Bytes that torch held at the most while something ran, more than before."""
-    torch.cuda.synchronize(device)
+    stream = torch.cuda.current_stream(device)  # not the whole device: another engine may be capturing a graph there
+    stream.synchronize()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     with torch.inference_mode():
         work()
-    torch.cuda.synchronize(device)
+    stream.synchronize()
     return torch.cuda.max_memory_allocated(device) - before

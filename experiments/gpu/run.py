@@ -102,6 +102,7 @@ def run(stage: Stage, device: str, until: float) -> float:
 def finish(command: tuple[str, ...], device: str, limit: float) -> tuple[int | None, str]:
     """A child's status (None: out of time and killed) and all that it said, both streams in one."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": python_path()}
+    environment["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = "0"  # some images set it, and transformers' float32 is the truth
     if not device.startswith("cuda"):
         environment["CUDA_VISIBLE_DEVICES"] = ""
     with tempfile.TemporaryFile("w+") as said:

@@ -62,9 +62,9 @@ class PackedWeight:
         if bias is not None and bias.shape != (rows,):
             raise ValueError(f"bias must be ({rows},) for a weight {tuple(shape)}, got {describe(bias)}")
         self.shape, self.dtype, self.strict = (rows, depth), dtype, strict
-        self.device = torch.device(device)
+        probe = torch.empty(0, device=device)
+        self.device = probe.device  # as tensors name it: "cuda" is none of theirs, "cuda:0" is
         self.bias = None if bias is None else bias.to(self.device, torch.float32).contiguous()
-        probe = torch.empty(0, device=self.device)
         self.panel: int = native.compiled().panel() if runs_native(probe) else 0
         stored = (-(-rows // self.panel), depth, self.panel) if self.panel else (rows, depth)
         self.scale = torch.zeros(rows, dtype=torch.float32, device=self.device) if quantized else None

@@ -9,6 +9,9 @@ import pytest
 
 from aphrodite_engine.llm import LLM
 from tests.engine.tiny import write_tiny_llama
+from tests.examples import look_alike_every_time
+
+look_alike_every_time()  # here, too: on a card the tests of this folder run without the conftest file above it
 
 
 @pytest.fixture(scope="session")

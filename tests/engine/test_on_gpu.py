@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from aphrodite_engine import row_sums
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
 from tests.engine.inside import engine_of
@@ -112,6 +113,16 @@ def test_graphs_of_quantised_weights_and_of_half_precision_give_the_bits_of_eage
         with LLM(tiny_folder, enforce_eager=True, **options) as eager, LLM(tiny_folder, **options) as replayed:
             expected = [result.outputs for result in eager.generate(MANY, BLIND)]
             assert [result.outputs for result in replayed.generate(MANY, BLIND)] == expected, settings
+
+
+@on_a_card
+@pytest.mark.parametrize("size", [1, 264, 1027, 50257, 151936])
+@pytest.mark.parametrize("name", ["row_sum", "running_sum", "softmax", "log_softmax"])
+def test_a_row_adds_up_alike_alone_and_among_others(name: str, size: int) -> None:
+    logits, function = torch.randn(9, size, device=DEVICE), getattr(row_sums, name)
+    together = function(logits)
+    for row in range(9):
+        assert torch.equal(function(logits[row : row + 1]), together[row : row + 1])
 
 
 @on_a_card

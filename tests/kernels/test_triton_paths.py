@@ -10,7 +10,7 @@ import torch
 from aphrodite_kernels.attention import CASES
 from aphrodite_kernels.case import Case, relative_error
 from aphrodite_kernels.matmul import matmul, pack
-from tests.kernels.checking import same_bits
+from tests.kernels.checking import same_bits, truth_of
 from tests.kernels.interpreting import INTERPRETED
 from tests.kernels.story import tell
 
@@ -76,4 +76,4 @@ def test_attention_of_prompts_parts_and_decoded_tokens(
 def test_attention_in_parts_is_accurate(case: Case, path: Path, generator: torch.Generator) -> None:
     path("in parts")
     inputs = case.make(generator.device, torch.float32, generator)
-    assert relative_error(case.run(**inputs), case.truth(**inputs)) < case.tolerance
+    assert relative_error(case.run(**inputs), truth_of(case, inputs)) < case.tolerance

@@ -92,9 +92,10 @@ class _Loader:
 
     def _check_tied(self, embedding: PackedWeight) -> None:
         for first, block in self._reader.row_blocks("lm_head.weight", embedding.shape):
-            ids = torch.arange(first, first + len(block), device=self._device)
-            held = dequantize_rows(*quantize_rows(block), block.dtype) if self._quantized else block
-            if not torch.equal(embedding.rows(ids).cpu(), held):
+            held = block.to(self._device)  # where the embedding was rounded: another device may round otherwise
+            if self._quantized:
+                held = dequantize_rows(*quantize_rows(held), held.dtype)
+            if not torch.equal(embedding.rows(torch.arange(first, first + len(block), device=self._device)), held):
                 raise ModelError("config.json says tie_word_embeddings, but lm_head.weight differs from the embedding")
 
     def layers(self) -> tuple[torch.Tensor, list[LayerWeights]]:

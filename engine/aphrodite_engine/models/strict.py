@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from aphrodite_engine.errors import UnsupportedModelError
 from aphrodite_engine.memory import forget_content
+from aphrodite_engine.row_sums import by_halves
 from aphrodite_kernels.matmul import PackedWeight, matmul, pack
 
 _BYTES_AT_ONCE = 2 * 2**20
@@ -73,8 +74,10 @@ class StrictMode(TorchFunctionMode):
             return self._addmm(*args, **kwargs)
         if func is F.embedding and args[1] in self._packed:
             return self._packed[args[1]].rows(args[0].reshape(-1)).view(*args[0].shape, -1)
-        if func in _PRODUCTS and not _is_outer_product(args):
-            raise UnsupportedModelError(_DEPENDS.format(func.__name__))
+        if func in _PRODUCTS:
+            if not _is_outer_product(func, args):
+                raise UnsupportedModelError(_DEPENDS.format(func.__name__))
+            return args[0] * args[1]
         return func(*args, **kwargs)
 
     def _linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -105,9 +108,10 @@ def _pack_bit_by_bit(weight: torch.Tensor) -> PackedWeight:
     return packed
 
 
-def _is_outer_product(args: tuple[Any, ...]) -> bool:
+def _is_outer_product(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     """A product over a length of one (the angles of rotary embeddings) adds nothing up: each element stands alone."""
-    return len(args) >= 2 and all(isinstance(a, torch.Tensor) for a in args[:2]) and args[0].shape[-1] == 1
+    matrices = func in _MATMULS and len(args) == 2 and all(isinstance(a, torch.Tensor) and a.dim() > 1 for a in args)
+    return matrices and args[0].shape[-1] == 1
 
 
 def _sigmoid(x: torch.Tensor) -> torch.Tensor:
@@ -156,12 +160,8 @@ def _sum(
         function = torch.mean if mean else torch.sum
         return function(x, dim=dim, keepdim=keepdim, dtype=dtype)  # type: ignore[call-overload,no-any-return]
     out_dtype = dtype or x.dtype
-    size = x.shape[-1]
-    total = F.pad(x.to(torch.promote_types(out_dtype, torch.float32)), (0, (1 << (size - 1).bit_length()) - size))
-    while total.shape[-1] > 1:
-        first, second = total.chunk(2, -1)
-        total = first + second
-    total = (total / size if mean else total).to(out_dtype)
+    total = by_halves(x.to(torch.promote_types(out_dtype, torch.float32)))
+    total = (total / x.shape[-1] if mean else total).to(out_dtype)
     return total if keepdim else total.squeeze(-1)
 
 
@@ -176,8 +176,10 @@ _ELEMENTWISE: Mapping[Callable[..., Any], Callable[..., torch.Tensor]] = {
     torch.sigmoid: _sigmoid,
     torch.Tensor.sigmoid: _sigmoid,
 }
-_PRODUCTS = frozenset(
-    (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.mm, torch.Tensor.mm, torch.bmm, torch.Tensor.bmm,
-     torch.einsum, torch.baddbmm, torch.Tensor.baddbmm, torch.tensordot, torch.addbmm, torch.conv1d, F.conv1d,
-     F.scaled_dot_product_attention)
-)  # fmt: skip
+_MATMULS = frozenset(
+    (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.mm, torch.Tensor.mm, torch.bmm, torch.Tensor.bmm)
+)
+_PRODUCTS = _MATMULS | {
+    torch.einsum, torch.baddbmm, torch.Tensor.baddbmm, torch.tensordot, torch.addbmm, torch.conv1d, F.conv1d,
+    F.scaled_dot_product_attention,
+}  # fmt: skip

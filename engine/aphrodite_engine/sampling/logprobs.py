@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from aphrodite_engine.row_sums import log_softmax
 from aphrodite_engine.sampling.ordering import entropy_of
 
 
@@ -32,7 +33,7 @@ def top_logprobs(logits: torch.Tensor, token_ids: list[int], counts: list[int]) 
     Of equal ones the lower ids come first; impossible tokens (logit -inf) are left out of the best.
     """
     chosen = torch.tensor(token_ids, dtype=torch.int64, device=logits.device)[:, None]
-    logprobs = torch.log_softmax(logits, dim=1)
+    logprobs = log_softmax(logits)
     own = logprobs.gather(1, chosen)
     ranks = (logprobs > own).sum(1) + 1
     largest = torch.topk(logprobs, min(max(counts), logits.shape[1]), dim=1).values
@@ -46,7 +47,7 @@ def top_logprobs(logits: torch.Tensor, token_ids: list[int], counts: list[int]) 
 def own_logprobs(logits: torch.Tensor, token_ids: list[int]) -> list[float]:
     """The logprob (nats) of token_ids[r] in each row of logits (R, V) float32."""
     chosen = torch.tensor(token_ids, dtype=torch.int64, device=logits.device)[:, None]
-    return torch.log_softmax(logits, dim=1).gather(1, chosen)[:, 0].tolist()
+    return log_softmax(logits).gather(1, chosen)[:, 0].tolist()
 
 
 def _best(logprobs: torch.Tensor, largest: torch.Tensor) -> tuple[tuple[int, float], ...]:

@@ -1,19 +1,16 @@
-"""Sums and orders of rows that do not depend on which other rows are there. (R, V) everywhere."""
+"""Entropies and orders of rows that do not depend on which other rows are there. (R, V) everywhere."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-
-def row_sum(values: torch.Tensor) -> torch.Tensor:
-    """(R, 1) float64. torch's own sum splits a long row between threads, but only where it is alone."""
-    return values.cumsum(1, dtype=torch.float64)[:, -1:]
+from aphrodite_engine.row_sums import log_softmax, row_sum
 
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:
     """(R, 1) float64, in nats."""
-    return entropy_of(torch.log_softmax(logits, dim=1))
+    return entropy_of(log_softmax(logits))
 
 
 def entropy_of(logprobs: torch.Tensor) -> torch.Tensor:

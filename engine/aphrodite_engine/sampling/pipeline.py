@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.row_sums import softmax
 from aphrodite_engine.sampling.constraints import constrain, is_constrained
 from aphrodite_engine.sampling.feedback import FEEDBACK, Memory, feedback_of
 from aphrodite_engine.sampling.fused import draw_fused, is_fused
@@ -80,7 +81,7 @@ def _draw(logits: torch.Tensor, raw: torch.Tensor | None, plan: Plan | None, row
     fused = draw_fused(logits, rows) if is_fused(rows[0], logits.device) else None  # rows of one plan are alike in this
     for _, _, after in run_steps(plan.steps, logits, rows):
         logits = after
-    found = torch.softmax(logits, dim=1) if plan.feedback else None
+    found = softmax(logits) if plan.feedback else None
     if plan.feedback and found is not None:
         logits = FEEDBACK[plan.feedback].apply(found, rows)
     if fused is not None:

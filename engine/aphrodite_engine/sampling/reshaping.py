@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from aphrodite_engine.params import MIN_DIVISOR
+from aphrodite_engine.row_sums import running_sum, softmax
 from aphrodite_engine.sampling.ordering import descending, entropy
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.truncation import column
@@ -42,9 +43,9 @@ def quadratic(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
 
 def skew(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """p sorted, C its running sum: p' = differences of C^exp(s)."""
-    p = torch.softmax(logits, dim=1)
+    p = softmax(logits)
     ids = descending(p)
-    mass = p.gather(1, ids).double().cumsum(1)
+    mass = running_sum(p.gather(1, ids))
     exponent = uploaded([[row.params.skew] for row in rows], torch.float64, logits.device).exp()
     bent = (mass / mass[:, -1:]) ** exponent
     skewed = torch.diff(bent, dim=1, prepend=torch.zeros_like(bent[:, :1])).clamp(min=0)

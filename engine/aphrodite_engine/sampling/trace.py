@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from aphrodite_engine.row_sums import softmax
 from aphrodite_engine.sampling.constraints import constrain, is_constrained
 from aphrodite_engine.sampling.feedback import FEEDBACK, feedback_of
 from aphrodite_engine.sampling.row import SamplerRow
@@ -55,11 +56,11 @@ def _stages(raw: torch.Tensor, row: SamplerRow) -> Iterator[tuple[str, torch.Ten
     if is_greedy(row.params):
         yield "temperature", _point_mass(logits), None
     elif learner := feedback_of(row.params):
-        yield learner, FEEDBACK[learner].apply(torch.softmax(logits, dim=1), [row]), None
+        yield learner, FEEDBACK[learner].apply(softmax(logits), [row]), None
 
 
 def _stage(name: str, logits: torch.Tensor, token_id: int, count: int, coin: float | None) -> Stage:
-    p = torch.softmax(logits, dim=1)[0]
+    p = softmax(logits)[0]
     largest = torch.topk(p, min(count, len(p))).values
     ids = (p >= largest[-1]).nonzero()[:, 0] if len(largest) else p[:0].long()
     ids = ids[torch.sort(p[ids], descending=True, stable=True).indices[: len(largest)]]

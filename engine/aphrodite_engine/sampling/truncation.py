@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import torch
 
-from aphrodite_engine.sampling.ordering import ascending, descending, entropy, row_sum
+from aphrodite_engine.row_sums import log_softmax, row_sum, running_sum, softmax
+from aphrodite_engine.sampling.ordering import ascending, descending, entropy
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.upload import uploaded
 from aphrodite_kernels.nucleus import nucleus
@@ -29,7 +30,7 @@ def top_k(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
 def top_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """Keep the smallest sorted prefix with mass >= p; the token that crosses is kept, the lower id wins a tie."""
     mass = uploaded([row.params.top_p for row in rows], torch.float64, logits.device)
-    return _mask(logits, ~nucleus(torch.softmax(logits, dim=1), mass))
+    return _mask(logits, ~nucleus(softmax(logits), mass))
 
 
 def min_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
@@ -41,7 +42,7 @@ def min_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
 
 def top_a(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """Mask p < top_a * (max p)^2."""
-    p = torch.softmax(logits, dim=1)
+    p = softmax(logits)
     floor = column(logits, [row.params.top_a for row in rows]) * p.amax(dim=1, keepdim=True) ** 2
     return _mask_but_best(logits, p < floor)
 
@@ -64,10 +65,10 @@ def tfs(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """
     if logits.shape[1] < 3:
         return logits
-    p = torch.softmax(logits, dim=1)
+    p = softmax(logits)
     ids = descending(p)
     ordered = p.gather(1, ids).double()
-    curvature = (ordered[:, 2:] - 2 * ordered[:, 1:-1] + ordered[:, :-2]).abs().cumsum(1)
+    curvature = running_sum((ordered[:, 2:] - 2 * ordered[:, 1:-1] + ordered[:, :-2]).abs())
     total = curvature[:, -1:]
     limit = uploaded([[row.params.tfs] for row in rows], torch.float64, logits.device)
     tail = torch.zeros_like(p, dtype=torch.bool)
@@ -80,22 +81,22 @@ def eta_cutoff(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """e' = e * 1e-4; mask p < min(e', sqrt(e') * exp(-H)) (arXiv 2210.15191)."""
     share = uploaded([[row.params.eta_cutoff * 1e-4] for row in rows], torch.float64, logits.device)
     floor = torch.minimum(share, share.sqrt() * torch.exp(-entropy(logits)))
-    return _mask_but_best(logits, torch.softmax(logits, dim=1) < floor)
+    return _mask_but_best(logits, softmax(logits) < floor)
 
 
 def epsilon_cutoff(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """Mask p < e * 1e-4 (arXiv 2210.15191)."""
     floor = column(logits, [row.params.epsilon_cutoff * 1e-4 for row in rows])
-    return _mask_but_best(logits, torch.softmax(logits, dim=1) < floor)
+    return _mask_but_best(logits, softmax(logits) < floor)
 
 
 def typical_p(logits: torch.Tensor, rows: Rows) -> torch.Tensor:
     """Sort by |-ln p - H|; keep the smallest prefix with mass >= typical_p, the crossing token too (2202.00666)."""
-    logprobs = torch.log_softmax(logits, dim=1)
+    logprobs = log_softmax(logits)
     ids = ascending((-logprobs - entropy(logits)).abs().float())
     ordered = logprobs.exp().gather(1, ids).double()
     mass = uploaded([[row.params.typical_p] for row in rows], torch.float64, logits.device)
-    keep = (ordered.cumsum(1) - ordered < mass) & (ordered > 0)
+    keep = (running_sum(ordered) - ordered < mass) & (ordered > 0)
     keep[:, 0] = True
     return _mask(logits, ~torch.zeros_like(keep).scatter(1, ids, keep))
 
@@ -105,7 +106,7 @@ def xtc(logits: torch.Tensor, rows: Rows, purpose: int) -> torch.Tensor:
 
     Of equally unlikely ones the highest id stays. The coin is the row's own (text-generation-webui, 6335).
     """
-    p = torch.softmax(logits, dim=1)
+    p = softmax(logits)
     top = (p >= column(logits, [row.params.xtc_threshold for row in rows])) & (logits > float("-inf"))
     least = torch.where(top, p, torch.inf).amin(dim=1, keepdim=True)
     ids = torch.arange(p.shape[1], device=p.device)

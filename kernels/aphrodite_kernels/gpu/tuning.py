@@ -55,22 +55,30 @@ def tuned(op: str, sizes: str, **default: int) -> Settings:
     if trial is not None and trial.op == op:
         trial.asked.append(sizes)
         return trial.settings
-    found = device_table().get(op, {}).get(sizes, default)
+    name = device_name()
+    found = table_of(name).get(op, {}).get(sizes, default)
     if found is not default and found.keys() != default.keys():
-        raise ValueError(f"tuned/{device_name()}.json: {op} {sizes} has {sorted(found)}, not {sorted(default)}")
+        raise ValueError(f"tuned/{name}.json: {op} {sizes} has {sorted(found)}, not {sorted(default)}")
     return found
 
 
 @cache
-def device_table() -> Table:
-    """What was measured on this device: op -> sizes -> settings; empty where nothing was."""
-    file = FOLDER / f"{device_name()}.json"
+def table_of(name: str) -> Table:
+    """What was measured on a device: op -> sizes -> settings; empty where nothing was."""
+    file = FOLDER / f"{name}.json"
     return json.loads(file.read_text())["settings"] if file.exists() else {}
 
 
-@cache
 def device_name() -> str:
-    """Such as "nvidia-h100-80gb-hbm3"; "interpreter" where there is no GPU."""
-    if not torch.cuda.is_available():
-        return "interpreter"
-    return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
+    """Of the current device, such as "nvidia-h100-80gb-hbm3"; "interpreter" where there is no GPU."""
+    return _name_of(torch.cuda.current_device()) if _has_gpu() else "interpreter"
+
+
+@cache
+def _has_gpu() -> bool:
+    return torch.cuda.is_available()
+
+
+@cache
+def _name_of(index: int) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name(index).lower()).strip("-")
