@@ -18,9 +18,9 @@ from aphrodite_engine.sampling.fused import ask_of
 from aphrodite_engine.sampling.on_device import draw_on_device
 from aphrodite_engine.sampling.row import SamplerRow
 
-#: Attention cuts the work of few rows into parts, whose sums take up to 64 MiB (aphrodite_kernels.gpu.attention,
-#: WORKSPACE). A step of many rows, such as the trial, needs none of it.
-PARTS = 64 << 20
+#: Attention cuts the work of few rows into parts, whose sums take up to 128 MiB (aphrodite_kernels.gpu.attention,
+#: WORKSPACE). A step of many rows, such as the trial, may need none of it.
+PARTS = 128 << 20
 #: Steps of other sizes leave holes between each other's tensors.
 HOLES = 1.1
 

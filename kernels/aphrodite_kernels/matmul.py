@@ -233,6 +233,9 @@ def matmul_reference(x: torch.Tensor, weight: PackedWeight, dtype: torch.dtype) 
     """
     plain = weight._data
     if weight.scale is None and (not weight.strict or not x.is_cpu):
+        if x.is_cuda and dtype is torch.float32 and plain.dtype is not torch.float32:  # not rounded to half in between
+            product = torch.mm(x.to(plain.dtype), plain.T, out_dtype=dtype)
+            return product if weight.bias is None else product.add_(weight.bias)
         return torch.nn.functional.linear(x.to(plain.dtype), plain, weight._plain_bias).to(dtype)
     rows = x.shape[0]
     padded = torch.nn.functional.pad(x.float(), (0, 0, 0, -rows % REFERENCE_ROWS))

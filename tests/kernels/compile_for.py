@@ -1,8 +1,8 @@
 """Compiles what the ops launch for a GPU that is not there: types, shapes and memory are checked, nothing is run.
 
 `python -m tests.kernels.compile_for 90 [--thorough]` takes the largest and the last case of every op as bfloat16 (or
-every case, as float32, too) and prints a line for each kernel: its shared memory, and which tensor core instructions it
-has. Triton brings the assembler that it needs.
+every case, as float32, too) and prints a line for each kernel: its shared memory, which tensor core instructions it
+has, and whether it copies beside its work or number by number. Triton brings the assembler that it needs.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Compiled:
         from aphrodite_kernels.gpu import attention as on_gpu
         from aphrodite_kernels.gpu import matmul as product
 
-        product.fills_device = on_gpu.fills_device = lambda *_: not few_rows
+        product.fills_device = lambda *_: not few_rows
+        on_gpu._is_uneven = lambda *_: few_rows
         generator = torch.Generator().manual_seed(0)
         for case in cases:
             dispatch.backend = lambda _: Backend.REFERENCE  # type: ignore[assignment]
@@ -86,7 +87,7 @@ def main(capability: int, thorough: bool) -> None:
                 for few_rows in (False, True):
                     made.add(op.CASES if thorough else [largest, op.CASES[-1]], dtype, few_rows)
     for kernel in made.kernels.values():
-        used = [name for name in ("wgmma", "mma.sync") if name in kernel.asm["ptx"]]
+        used = [name for name in ("wgmma", "mma.sync", "cp.async", "ld.global.b16") if name in kernel.asm["ptx"]]
         print(kernel.metadata.name, kernel.metadata.shared, *used)
     too_large = [kernel.metadata.name for kernel in made.kernels.values() if kernel.metadata.shared > SHARED_BYTES]
     if too_large:

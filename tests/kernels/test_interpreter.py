@@ -50,3 +50,6 @@ def test_kernels_compile_for_an_h100_and_products_use_its_tensor_cores(tmp_path:
         "_attention",
     }
     assert all("wgmma" in line for line in lines if line.startswith(("_matmul", "_attention")))
+    for words in (line.split() for line in lines if line.startswith("_attention")):
+        assert "cp.async" in words
+        assert "ld.global.b16" not in words

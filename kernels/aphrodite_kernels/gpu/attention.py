@@ -3,9 +3,9 @@
 T query rows of B sequences, Hq query heads in groups of G that share Hkv key-value heads, head size D. A program takes
 the G heads of some consecutive tokens of one sequence: BLOCK_M rows, of which each keeps to itself. Positions are cut
 into splits of fixed length, a split into tiles; a split is an online softmax of its own, and the splits' results are
-merged in order. Many rows: one program runs through all splits. Few rows: a program a split, then `_merge_splits`. Both
-round alike, and a tile or split in which a row sees nothing changes no bit of it: so a token gets the same result in a
-prompt, in any part of one, and decoded, in any company.
+merged in order. Many rows of a sequence: one program runs through all splits. Few: several programs share the splits,
+then `_merge_splits`. Both round alike, and a tile or split in which a row sees nothing changes no bit of it: so a token
+gets the same result in a prompt, in any part of one, and decoded, in any company.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ import torch
 import triton.language as tl
 
 from aphrodite_kernels.gpu.functions import tanh_f32
-from aphrodite_kernels.gpu.launch import EXACT, WIDEN, ceil_div, fills_device, kernel, next_power_of_two
+from aphrodite_kernels.gpu.launch import (
+    EXACT,
+    WIDEN,
+    ceil_div,
+    fills_device,
+    kernel,
+    kernel_for_any,
+    next_power_of_two,
+    num_processors,
+    shared_bytes,
+)
 from aphrodite_kernels.gpu.tuning import Settings, tuned
 
 CANDIDATES: tuple[Settings, ...] = tuple(
@@ -25,7 +35,12 @@ CANDIDATES: tuple[Settings, ...] = tuple(
     for stages in (2, 3)
 )
 #: Most bytes that the partial results of few rows may take; beyond, one program runs through all splits.
-WORKSPACE = 64 * 2**20
+WORKSPACE = 128 * 2**20
+#: Programs a multiprocessor gets where splits are shared. More even out sequences of unlike lengths; but most have
+#: nothing to do where block tables are as wide as the longest sequence could be.
+SHARING = 16
+#: Sequences of a launch are looked up so many at once: one number, for one compilation.
+LOOKED_UP = 512
 
 
 def attention(
@@ -46,19 +61,20 @@ def attention(
     if not tokens:
         return
     wide = WIDEN or q.dtype is not k_cache.dtype or q.dtype is torch.float32
-    settings, group = settings_of(dim, heads // kv_heads, wide), heads // kv_heads
+    settings, group = settings_of(dim, heads // kv_heads, wide, q.device), heads // kv_heads
     tile_tokens = settings["BLOCK_M"] // group
     tiles = tokens // tile_tokens + batch  # at least one a sequence, whatever their lengths
     splits = ceil_div(width * k_cache.shape[3], settings["SPLIT"])
-    in_parts = splits > 1 and not fills_device(tiles * kv_heads, q.device)
-    in_parts = in_parts and 4 * splits * tokens * heads * (dim + 2) <= WORKSPACE
+    fits = 4 * splits * tokens * heads * (dim + 2) <= WORKSPACE
+    in_parts = splits > 1 and fits and _is_uneven(tokens, batch, tiles * kv_heads, q.device)
+    sharers = min(splits, ceil_div(SHARING * num_processors(q.device), tiles * kv_heads)) if in_parts else 1
     parts = splits * tokens * heads if in_parts else 1
     sums = torch.empty((parts, dim), dtype=torch.float32, device=q.device)
     state = torch.empty((2, parts), dtype=torch.float32, device=q.device)
-    shapes = {"GROUP": group, "TOKENS": tile_tokens, "BATCH": next_power_of_two(batch), "DIM": dim,
+    shapes = {"GROUP": group, "TOKENS": tile_tokens, "BATCH": max(LOOKED_UP, next_power_of_two(batch)), "DIM": dim,
               "BLOCK_D": max(16, next_power_of_two(dim)), "WINDOW": window or 0}  # fmt: skip
     where = (block_tables, query_start, context_len, sums, state, out, batch, width, tokens, kv_heads)
-    _attention[(tiles, kv_heads, splits if in_parts else 1)](
+    _attention[(tiles, kv_heads, sharers)](
         q, k_cache, v_cache, *where, q.stride(0), scale, softcap or 0.0,
         IN_PARTS=in_parts, WIDE=wide, SOFTCAP=softcap is not None, BLOCK_SIZE=k_cache.shape[3],
         **shapes, **settings, **EXACT,
@@ -68,16 +84,25 @@ def attention(
         _merge_splits[(tiles, kv_heads)](*where, **shapes, **merging, **EXACT)
 
 
-def settings_of(dim: int, group: int, wide: bool) -> Settings:
+def _is_uneven(tokens: int, batch: int, programs: int, device: torch.device) -> bool:
+    """Whether one program a tile leaves multiprocessors idle: few programs, or sequences that decode, of which one may
+    be many times as long as the others."""
+    return tokens == batch or not fills_device(programs, device)
+
+
+def settings_of(dim: int, group: int, wide: bool, device: torch.device) -> Settings:
     """Tile, split, warps and stages for a head size and a group of heads; the same for any number of rows."""
-    rows = max(64, next_power_of_two(group))
-    default = {"BLOCK_M": rows, "TILE": 64, "SPLIT": 512, "num_warps": 4 if dim <= 128 else 8, "num_stages": 2}
+    rows, warps = max(64, next_power_of_two(group)), 4 if dim <= 128 else 8
+    default = {"BLOCK_M": rows, "TILE": 64, "SPLIT": 512, "num_warps": warps, "num_stages": 3}
     if wide:
         default |= {"BLOCK_M": max(32, next_power_of_two(group)), "TILE": 32, "num_stages": 1}
+    # Three stages hold keys and values of two tiles, and the blocks of a third, beside the queries.
+    elif 2 * next_power_of_two(dim) * (rows + 2 * 2 * 64) > shared_bytes(device):
+        default |= {"TILE": 32, "num_stages": 1}
     return tuned("attention", f"D{dim}_G{group}{'_wide' if wide else ''}", **default)
 
 
-@kernel
+@kernel_for_any("batch", "width", "tokens")
 def _attention(
     q, k_cache, v_cache, block_tables, query_start, context_len, sums, state, out, batch, width, tokens, kv_heads,
     q_stride, scale, softcap,
@@ -99,17 +124,15 @@ def _attention(
     table = block_tables + sequence.to(tl.int64) * width
     low, limit = _span(context, first, length, TOKENS, WINDOW)
     if IN_PARTS:
-        split = tl.program_id(2)
-        if (split < low // SPLIT) | (split * SPLIT >= limit):
-            return
-        top, total, acc = _attend(
-            query, k_cache, v_cache, table, position, split, low, limit, kv_head, kv_heads, scale, softcap,
-            WIDE, SOFTCAP, BLOCK_SIZE, DIM, BLOCK_D, WINDOW, BLOCK_M, TILE, SPLIT,
-        )  # fmt: skip
-        part = split * tokens * kv_heads * GROUP + line  # WORKSPACE keeps it small
-        tl.store(state + 2 * part, top, valid)
-        tl.store(state + 2 * part + 1, total, valid)
-        tl.store(sums + part[:, None] * DIM + at[None, :], acc, inside)
+        for split in range(low // SPLIT + tl.program_id(2), tl.cdiv(limit, SPLIT), tl.num_programs(2)):
+            top, total, acc = _attend(
+                query, k_cache, v_cache, table, position, split, low, limit, kv_head, kv_heads, scale, softcap,
+                WIDE, SOFTCAP, BLOCK_SIZE, DIM, BLOCK_D, WINDOW, BLOCK_M, TILE, SPLIT,
+            )  # fmt: skip
+            part = split * tokens * kv_heads * GROUP + line  # WORKSPACE keeps it small
+            tl.store(state + 2 * part, top, valid)
+            tl.store(state + 2 * part + 1, total, valid)
+            tl.store(sums + part[:, None] * DIM + at[None, :], acc, inside)
     else:
         top, total, acc = _nothing(BLOCK_M, BLOCK_D)
         for split in range(low // SPLIT, tl.cdiv(limit, SPLIT)):
@@ -128,17 +151,22 @@ def _attend(
     WIDE: tl.constexpr, SOFTCAP: tl.constexpr, BLOCK_SIZE: tl.constexpr, DIM: tl.constexpr, BLOCK_D: tl.constexpr,
     WINDOW: tl.constexpr, BLOCK_M: tl.constexpr, TILE: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
-    """Online softmax over one split: largest score in base 2 (BLOCK_M,), sum of weights (BLOCK_M,), weighted values."""
+    """Online softmax over one split: largest score in base 2 (BLOCK_M,), sum of weights (BLOCK_M,), weighted values.
+
+    Keys are read in whole blocks, so that reads are wide: what a block holds beside the sequence never becomes a score.
+    """
     at = tl.arange(0, BLOCK_D)
+    low_block, end_block = low // BLOCK_SIZE * BLOCK_SIZE, tl.cdiv(limit, BLOCK_SIZE) * BLOCK_SIZE
     top, total, acc = _nothing(BLOCK_M, BLOCK_D)
     for start in range(tl.maximum(split * SPLIT, low // TILE * TILE), tl.minimum((split + 1) * SPLIT, limit), TILE):
         place = start + tl.arange(0, TILE)
         stored = (place >= low) & (place < limit)
-        block = (tl.load(table + place // BLOCK_SIZE, stored, other=0).to(tl.int64) * kv_heads + kv_head) * DIM
+        held = (place >= low_block) & (place < end_block)
+        block = (tl.load(table + place // BLOCK_SIZE, held, other=0).to(tl.int64) * kv_heads + kv_head) * DIM
         offset = place % BLOCK_SIZE
         key = tl.load(
             k_cache + (block * BLOCK_SIZE + offset)[None, :] + (at * BLOCK_SIZE)[:, None],
-            stored[None, :] & (at < DIM)[:, None], other=0.0,
+            held[None, :] & (at < DIM)[:, None], other=0.0,
         )  # fmt: skip
         value = tl.load(
             v_cache + (block * BLOCK_SIZE + offset * DIM)[:, None] + at[None, :],
@@ -167,7 +195,7 @@ def _attend(
     return top, total, acc
 
 
-@kernel
+@kernel_for_any("batch", "width", "tokens")
 def _merge_splits(
     block_tables, query_start, context_len, sums, state, out, batch, width, tokens, kv_heads,
     GROUP: tl.constexpr, TOKENS: tl.constexpr, BATCH: tl.constexpr, DIM: tl.constexpr, BLOCK_D: tl.constexpr,

@@ -24,6 +24,12 @@ def kernel(function: Callable[..., Any]) -> Any:
     return triton.jit(function)
 
 
+def kernel_for_any(*counts: str) -> Callable[[Callable[..., Any]], Any]:
+    """The same, compiled once for all values of these arguments. Of others Triton compiles a 1 and a multiple of 16
+    anew, which is right for sizes of a model and wrong for what changes from step to step."""
+    return triton.jit(do_not_specialize=list(counts))
+
+
 def ceil_div(a: int, b: int) -> int:
     """a / b, rounded up."""
     return -(-a // b)
@@ -40,6 +46,14 @@ def num_processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
+@cache
+def shared_bytes(device: torch.device) -> int:
+    """Shared memory that one program may have; an H100's for the interpreter."""
+    if device.type != "cuda":
+        return 227 * 1024
+    return torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor - 1024  # CUDA keeps 1 KB a block
+
+
 def fills_device(programs: int, device: torch.device) -> bool:
-    """Whether so many programs keep every multiprocessor busy: two waves of them, for an even end."""
-    return programs >= 2 * num_processors(device)
+    """Whether so many programs keep every multiprocessor busy."""
+    return programs >= num_processors(device)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 import triton.language as tl
 
-from aphrodite_kernels.gpu.launch import EXACT, WIDEN, ceil_div, fills_device, kernel
+from aphrodite_kernels.gpu.launch import EXACT, WIDEN, ceil_div, fills_device, kernel, kernel_for_any
 from aphrodite_kernels.gpu.tuning import Settings, tuned
 
 CANDIDATES: tuple[Settings, ...] = tuple(
@@ -20,6 +20,9 @@ CANDIDATES: tuple[Settings, ...] = tuple(
     for k, stages in ((64, 3), (64, 5), (128, 3))
     for chunk in (256, 512, 1024, 2048)
 )
+#: Beyond so many rows a program takes twice BLOCK_M with twice the warps: each weight is read half as often, and the
+#: instructions, of 64 rows (16 before Hopper) each, are the same.
+MANY_ROWS = 256
 #: Rows and columns that a program of `_add_chunks` adds up: any size gives the same bits.
 ADDED = (16, 128)
 
@@ -31,7 +34,10 @@ def matmul(
     (rows, depth), columns = x.shape, weight.shape[0]
     if not rows:
         return
+    wide = WIDEN or x.dtype is torch.float32 or weight.dtype not in (torch.int8, x.dtype)
     settings = settings_of(weight, x.dtype)
+    if rows > MANY_ROWS and not wide and settings["BLOCK_M"] == 64:
+        settings = settings | {name: 2 * settings[name] for name in ("BLOCK_M", "num_warps")} | {"num_stages": 3}
     tiles = (ceil_div(rows, settings["BLOCK_M"]), ceil_div(columns, settings["BLOCK_N"]))
     chunks = ceil_div(depth, settings["CHUNK"])
     split = chunks > 1 and not fills_device(tiles[0] * tiles[1], x.device)
@@ -40,8 +46,7 @@ def matmul(
     has = {"HAS_SCALE": scale is not None, "HAS_BIAS": bias is not None}
     _matmul[(*tiles, chunks if split else 1)](
         x, weight, *finish, target, rows, columns, depth,
-        SPLIT=split, WIDE=WIDEN or (weight.dtype is not torch.int8 and weight.dtype is not x.dtype)
-        or x.dtype is torch.float32, **has, **settings, **EXACT,
+        SPLIT=split, WIDE=wide, **has, **settings, **EXACT,
     )  # fmt: skip
     if split:
         _add_chunks[(ceil_div(rows, ADDED[0]), ceil_div(columns, ADDED[1]))](
@@ -61,7 +66,7 @@ def settings_of(weight: torch.Tensor, activations: torch.dtype) -> Settings:
     return tuned("matmul", sizes, BLOCK_M=64, BLOCK_N=block_n, BLOCK_K=64, CHUNK=512, num_warps=4, num_stages=4)
 
 
-@kernel
+@kernel_for_any("rows")
 def _matmul(
     x, weight, scale, bias, out, rows, columns, depth,
     SPLIT: tl.constexpr, WIDE: tl.constexpr, HAS_SCALE: tl.constexpr, HAS_BIAS: tl.constexpr,
@@ -104,7 +109,7 @@ def _chunk(
     return part
 
 
-@kernel
+@kernel_for_any("rows")
 def _add_chunks(
     parts, scale, bias, out, chunks, rows, columns,
     HAS_SCALE: tl.constexpr, HAS_BIAS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
