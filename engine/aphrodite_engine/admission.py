@@ -11,12 +11,12 @@ from typing import Any
 
 from aphrodite_engine.constraints.grammar import Grammars
 from aphrodite_engine.errors import ContextOverflowError, ParameterError
-from aphrodite_engine.hidden_states import Capture
+from aphrodite_engine.inside.hidden_states import Capture
+from aphrodite_engine.inside.steering import SteeringContext
 from aphrodite_engine.params import MAX_N, MAX_SEED, Pooling, SamplingParams
 from aphrodite_engine.prompts import Continuation, Prompt
 from aphrodite_engine.request import Request
 from aphrodite_engine.sampling.words import Words
-from aphrodite_engine.steering import SteeringContext
 from aphrodite_engine.tokenizer import Tokenizer
 
 Params = SamplingParams | Sequence[SamplingParams] | None

@@ -28,7 +28,7 @@ class Build:
     """Of one loaded model: equal builds give equal tokens for equal requests (in strict determinism).
 
     Attributes:
-        weights: digest of the model folder, see `aphrodite_engine.weights_digest`.
+        weights: digest of the model folder, see `aphrodite_engine.loading.weights_digest`.
         aphrodite, torch, transformers: versions.
         device: "cpu" with the instructions that torch uses, or the name of the GPU.
         dtype: of weights, activations and KV.

@@ -13,9 +13,9 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from aphrodite_engine.errors import ChatTemplateError, ModelError
+from aphrodite_engine.loading.weights import MAX_CONFIG_BYTES, model_file
 from aphrodite_engine.prompts import Message
 from aphrodite_engine.tokenizer import Tokenizer
-from aphrodite_engine.weights import MAX_CONFIG_BYTES, model_file
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 

@@ -30,7 +30,7 @@ class EngineConfig:
         device: "auto" is cuda where there is one, else cpu.
         max_model_len: longest sequence in tokens, prompt and output together; None is as long as fits.
         gpu_memory_utilization: share of the GPU's memory the engine may use, (0, 1].
-        kv_cache_memory: bytes for the KV cache; None is planned from what is free (plan.py).
+        kv_cache_memory: bytes for the KV cache; None is planned from what is free (loading.plan).
         reserved_memory: bytes to leave alone, for what else runs on the device.
         max_num_batched_tokens: token budget of one step, prefill chunks and decodes together; None is 512 on the CPU
             and 2,048 on a GPU.

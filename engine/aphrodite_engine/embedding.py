@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from aphrodite_engine.loading.weights import read_json
 from aphrodite_engine.models.base import Encoder, ModelConfig
 from aphrodite_engine.params import Pooling
-from aphrodite_engine.weights import read_json
 
 #: Tokens encoded at once; short texts share a call, and an interrupt waits for one call at most.
 TOKENS_PER_CALL = 4096

@@ -12,9 +12,7 @@ import torch
 from aphrodite_engine.constraints.redraws import MAX_IN_A_ROW, Redraws
 from aphrodite_engine.dead_end import dead_end, is_lost, not_allowed
 from aphrodite_engine.errors import EngineAsleepError
-from aphrodite_engine.flight import ChunkResult, Flight
-from aphrodite_engine.flights import Flights
-from aphrodite_engine.hidden_states import joined
+from aphrodite_engine.inside.hidden_states import joined
 from aphrodite_engine.job import Job
 from aphrodite_engine.kv_cache import root_hash
 from aphrodite_engine.outputs import (
@@ -26,7 +24,9 @@ from aphrodite_engine.outputs import (
 )
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request, Sequence
-from aphrodite_engine.runner import Runner
+from aphrodite_engine.running.flight import ChunkResult, Flight
+from aphrodite_engine.running.flights import Flights
+from aphrodite_engine.running.runner import Runner
 from aphrodite_engine.sampling.feedback import feedback_of
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.logprobs import TopLogprobs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from aphrodite_engine.hidden_states import ByLayer
+from aphrodite_engine.inside.hidden_states import ByLayer
 from aphrodite_engine.outputs import PositionLogprobs, Timing
 from aphrodite_engine.request import Request, Sequence
 from aphrodite_engine.sequence_text import News

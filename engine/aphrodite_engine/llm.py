@@ -20,21 +20,23 @@ from aphrodite_engine.build import build_of
 from aphrodite_engine.chat import ChatTemplate, find_template
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.constraints.grammar import Grammars
-from aphrodite_engine.current_device import current
 from aphrodite_engine.embedding import default_pooling, encode_texts, normalized
 from aphrodite_engine.engine import EngineStats
 from aphrodite_engine.errors import EngineClosedError, ParameterError, UnsupportedModelError
-from aphrodite_engine.hooks import Hooks
-from aphrodite_engine.hub import resolve_model
-from aphrodite_engine.loading import Loaded, load
+from aphrodite_engine.inside.hooks import Hooks
+from aphrodite_engine.inside.steering import Steering
+from aphrodite_engine.loading.hub import resolve_model
+from aphrodite_engine.loading.load import Loaded, load
+from aphrodite_engine.loading.memory import return_to_system
+from aphrodite_engine.loading.plan import MemoryPlan, plan_for
+from aphrodite_engine.loading.sleeping import Sleeps
+from aphrodite_engine.loading.weights_digest import weights_digest
 from aphrodite_engine.loop import EngineLoop
 from aphrodite_engine.maker import Maker
-from aphrodite_engine.memory import return_to_system
 from aphrodite_engine.models.base import ModelConfig
 from aphrodite_engine.models.registry import read_model_config
 from aphrodite_engine.outputs import GenerationResult, Origin, TokenEvent
 from aphrodite_engine.params import Pooling, SamplingParams, did_you_mean
-from aphrodite_engine.plan import MemoryPlan, plan_for
 from aphrodite_engine.progress import GenerationProgress, Report, loading_report
 from aphrodite_engine.prompts import (
     Continuation,
@@ -48,10 +50,8 @@ from aphrodite_engine.prompts import (
 )
 from aphrodite_engine.pulse import Pulse
 from aphrodite_engine.request import Request
-from aphrodite_engine.sleeping import Sleeps
-from aphrodite_engine.steering import Steering
+from aphrodite_engine.running.current_device import current
 from aphrodite_engine.tokenizer import Tokenizer
-from aphrodite_engine.weights_digest import weights_digest
 
 
 class LLM(Asks, Hooks, Sleeps):

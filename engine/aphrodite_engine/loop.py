@@ -10,11 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from aphrodite_engine.current_device import current
 from aphrodite_engine.engine import Engine
 from aphrodite_engine.errors import EngineClosedError
 from aphrodite_engine.outputs import TokenEvent
 from aphrodite_engine.request import Request
+from aphrodite_engine.running.current_device import current
 
 logger = logging.getLogger(__name__)
 

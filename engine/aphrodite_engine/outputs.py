@@ -10,11 +10,11 @@ import numpy as np
 
 from aphrodite_engine.build import Build
 from aphrodite_engine.errors import OriginError
+from aphrodite_engine.inside.steering import Steering
 from aphrodite_engine.maker import Maker
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.prompts import Continuation
 from aphrodite_engine.recipe import Recipe
-from aphrodite_engine.steering import Steering
 from aphrodite_engine.tokens import Logprob, Token, tokens_of
 
 FinishReason = Literal["stop", "length", "repetition", "abort", "error"]

@@ -10,10 +10,10 @@ from typing import Any
 
 from aphrodite_engine.build import Build
 from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.inside.steering import Steering
 from aphrodite_engine.params import MAX_SEED, SamplingParams, did_you_mean
 from aphrodite_engine.params_json import params_from_json, params_to_json
 from aphrodite_engine.prompts import Continuation
-from aphrodite_engine.steering import Steering
 
 #: Of the file; a reader refuses any other.
 FORMAT = 1

@@ -11,7 +11,8 @@ import numpy as np
 
 from aphrodite_engine.constraints.grammar import Grammar, GrammarState
 from aphrodite_engine.constraints.redraws import Redraws
-from aphrodite_engine.hidden_states import Capture
+from aphrodite_engine.inside.hidden_states import Capture
+from aphrodite_engine.inside.steering import Steering
 from aphrodite_engine.kv_cache import BLOCK_SIZE, extend_hashes
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.prompts import Continuation
@@ -20,7 +21,6 @@ from aphrodite_engine.sampling.fused import ask_of
 from aphrodite_engine.sampling.history import TokenHistory
 from aphrodite_engine.sampling.steps import uses_history, uses_suffixes
 from aphrodite_engine.sampling.suffixes import SuffixMatches
-from aphrodite_engine.steering import Steering
 from aphrodite_kernels.draw import Ask
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from tokenizers import Tokenizer as RustTokenizer
 
 from aphrodite_engine.errors import ModelError
-from aphrodite_engine.weights import model_file, read_json
+from aphrodite_engine.loading.weights import model_file, read_json
 
 #: The largest published tokenizer.json files have some 35 MB.
 MAX_TOKENIZER_BYTES = 200_000_000

@@ -17,8 +17,8 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from aphrodite.service import boundary
-from aphrodite.service.child import Child
+from aphrodite.service.engines import boundary
+from aphrodite.service.engines.child import Child
 
 NULL = (sys.executable, str(Path(__file__).parent / "null_worker.py"))
 

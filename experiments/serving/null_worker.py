@@ -12,8 +12,8 @@ from typing import Any, get_origin
 import uvloop
 from msgspec.structs import fields
 
-from aphrodite.service import boundary
-from aphrodite.service.boundary import Facts, Stats, Token
+from aphrodite.service.engines import boundary
+from aphrodite.service.engines.boundary import Facts, Stats, Token
 from aphrodite_engine.build import Build
 
 _WORD = " word"

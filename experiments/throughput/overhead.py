@@ -116,8 +116,8 @@ def _recording(step: Callable[[], Any], watch: Stopwatch, steps: list[dict[str, 
 
 def _places(ours: Ours) -> Iterator[tuple[Any, str, str]]:
     """(owner, attribute, layer) of every function to time."""
-    from aphrodite_engine import batch, runner
     from aphrodite_engine.models import decoder
+    from aphrodite_engine.running import batch, runner
     from aphrodite_engine.sampling import pipeline
     from aphrodite_kernels import dispatch, native
 

@@ -19,7 +19,7 @@ CHILD = Path(__file__).with_name("child.py")
 
 def measure(rounds: int) -> dict[str, Any]:
     """Time to the first token (ours cold and warm, transformers), import time, memory."""
-    from aphrodite_engine.hub import resolve_model
+    from aphrodite_engine.loading.hub import resolve_model
 
     folder = str(resolve_model("demo"))
     samples: dict[str, list[float]] = {"ours": [], "transformers": [], "import aphrodite": []}

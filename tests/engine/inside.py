@@ -9,14 +9,14 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from aphrodite_engine.batch import BatchEntry, build_batch
 from aphrodite_engine.config import EngineConfig
-from aphrodite_engine.decode_graphs import DecodeGraphs
-from aphrodite_engine.decode_state import DecodeState
 from aphrodite_engine.engine import Engine
 from aphrodite_engine.kv_cache import BLOCK_SIZE
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.models.base import KVTensors
+from aphrodite_engine.running.batch import BatchEntry, build_batch
+from aphrodite_engine.running.decode_graphs import DecodeGraphs
+from aphrodite_engine.running.decode_state import DecodeState
 from aphrodite_kernels.kv_store import allocate_kv
 
 CPU = torch.device("cpu")

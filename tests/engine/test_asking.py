@@ -12,8 +12,8 @@ import torch
 import transformers
 
 from aphrodite_engine.errors import ContextOverflowError, ParameterError
-from aphrodite_engine.hub import resolve_model
 from aphrodite_engine.llm import LLM
+from aphrodite_engine.loading.hub import resolve_model
 from aphrodite_engine.params import SamplingParams
 from tests.engine.inside import logits_of
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aphrodite_engine.errors import ContextOverflowError, ParameterError, UnsupportedModelError
-from aphrodite_engine.hidden_states import Capture, HiddenStates
+from aphrodite_engine.inside.hidden_states import Capture, HiddenStates
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.models.layer_stack import LayerSearch
 from aphrodite_engine.outputs import TokenEvent

@@ -16,13 +16,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aphrodite_engine.batch import BatchEntry, build_batch
-from aphrodite_engine.decode_graphs import sizes
-from aphrodite_engine.decode_state import DecodeState
 from aphrodite_engine.kv_cache import BLOCK_SIZE
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.request import Request, Sequence
+from aphrodite_engine.running.batch import BatchEntry, build_batch
+from aphrodite_engine.running.decode_graphs import sizes
+from aphrodite_engine.running.decode_state import DecodeState
 from aphrodite_engine.scheduler import Chunk
 from tests.engine.inside import CPU, engine_of, replay_steps
 

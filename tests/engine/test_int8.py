@@ -12,10 +12,10 @@ import pytest
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.errors import ParameterError
 from aphrodite_engine.llm import LLM
+from aphrodite_engine.loading.plan import plan_memory
 from aphrodite_engine.models.base import Quantization
 from aphrodite_engine.outputs import GenerationResult
 from aphrodite_engine.params import SamplingParams
-from aphrodite_engine.plan import plan_memory
 from tests.engine.models.checkpoints import write_checkpoint
 
 pytestmark = pytest.mark.slow

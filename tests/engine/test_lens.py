@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.lens import ROWS_AT_ONCE, Lens
+from aphrodite_engine.inside.lens import ROWS_AT_ONCE, Lens
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
 from tests.engine.inside import engine_of, logits_of

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from aphrodite_engine import row_sums
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.sampling import row_sums
 from tests.engine.inside import engine_of
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from aphrodite_engine import plan as plan_module
 from aphrodite_engine.config import EngineConfig
 from aphrodite_engine.errors import MemoryPlanError
 from aphrodite_engine.llm import LLM
+from aphrodite_engine.loading import plan as plan_module
+from aphrodite_engine.loading.plan import CPU_KV_LIMIT, Needs, kv_room, plan_measured, plan_memory
 from aphrodite_engine.models.base import kv_tensors
 from aphrodite_engine.models.registry import read_model_config
-from aphrodite_engine.plan import CPU_KV_LIMIT, Needs, kv_room, plan_measured, plan_memory
-from aphrodite_engine.trial_step import trial_batch, trial_step
+from aphrodite_engine.running.trial_step import trial_batch, trial_step
 from tests.engine.inside import CPU, engine_of
 from tests.engine.models.checkpoints import write_checkpoint
 

@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save_file
 from aphrodite_engine.build import Build
 from aphrodite_engine.errors import OriginError, ParameterError
 from aphrodite_engine.llm import LLM
+from aphrodite_engine.loading.weights_digest import weights_digest
 from aphrodite_engine.outputs import GenerationResult
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.params_json import params_from_json, params_to_json
 from aphrodite_engine.prompts import Continuation
 from aphrodite_engine.recipe import Recipe
-from aphrodite_engine.weights_digest import weights_digest
 from tests.engine.strategies import sampling_params
 from tests.engine.tiny import VOCAB, write_tiny_llama
 

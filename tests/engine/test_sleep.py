@@ -13,8 +13,8 @@ import torch
 
 from aphrodite_engine.errors import EngineAsleepError, EngineClosedError
 from aphrodite_engine.llm import LLM
+from aphrodite_engine.loading.parked import PIECE, ParkedTensors
 from aphrodite_engine.params import SamplingParams
-from aphrodite_engine.parked import PIECE, ParkedTensors
 from tests.engine.inside import all_blocks_free, engine_of, wait_until
 from tests.engine.models.checkpoints import write_checkpoint
 

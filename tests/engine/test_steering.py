@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.hidden_states import HiddenStates
-from aphrodite_engine.lens import Lens
+from aphrodite_engine.inside.hidden_states import HiddenStates
+from aphrodite_engine.inside.lens import Lens
+from aphrodite_engine.inside.steering import Steer, Steering
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import GenerationResult, TokenEvent
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.request import Request
-from aphrodite_engine.steering import Steer, Steering
 from tests.engine.inside import engine_of
 from tests.engine.models.checkpoints import reference, write_checkpoint
 

@@ -11,7 +11,7 @@ import pytest
 from aphrodite.display.generation import Generation
 from aphrodite.local import LocalSession
 from aphrodite_engine.asking.next_token import NextToken
-from aphrodite_engine.lens import Lens
+from aphrodite_engine.inside.lens import Lens
 from aphrodite_engine.params import SamplingParams
 
 START = "Once upon a time, there was a little"

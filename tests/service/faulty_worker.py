@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 
-from aphrodite.service import boundary
+from aphrodite.service.engines import boundary
 from experiments.serving.null_worker import facts
 
 COMMAND = (sys.executable, "-m", "tests.service.faulty_worker")

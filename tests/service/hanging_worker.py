@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from aphrodite.service import worker
+from aphrodite.service.engines import worker
 
 COMMAND = (sys.executable, "-m", "tests.service.hanging_worker")
 #: The prompt, as token ids.
@@ -14,8 +14,8 @@ HANGS = [7, 77, 7, 77, 7]
 
 
 def main() -> None:
-    from aphrodite_engine.flight import Draws, Flight
-    from aphrodite_engine.runner import Runner
+    from aphrodite_engine.running.flight import Draws, Flight
+    from aphrodite_engine.running.runner import Runner
     from aphrodite_engine.scheduler import Chunk
 
     launch = Runner.launch

@@ -118,7 +118,9 @@ def test_an_interrupt_while_it_starts_ends_it(home: Path) -> None:
 def test_progress_is_reported_while_a_model_loads(home: Path) -> None:
     seen: list[Any] = []
     connection = daemon.up(ServiceSettings(models=(DEMO,), port=0), report=seen.append).connection
-    assert {model["state"] for status in seen for model in status["models"]} == {"starting"}
+    states = [model["state"] for status in seen for model in status["models"]]
+    assert states[0] == "starting"
+    assert set(states) <= {"starting", "ready"}, "the last report may be of the moment before it answers"
     status = daemon.ask(connection, "GET", "/admin/status")
     done, total = status["models"][0]["progress"]
     assert done == total > 10**6

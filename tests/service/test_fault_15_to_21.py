@@ -20,7 +20,7 @@ import pytest
 
 from aphrodite_engine.constraints.grammar import MAX_CACHED, MAX_CACHED_BYTES, Grammars
 from aphrodite_engine.errors import ParameterError
-from aphrodite_engine.hub import resolve_model
+from aphrodite_engine.loading.hub import resolve_model
 from aphrodite_engine.tokenizer import Tokenizer
 from tests.service.leaks import LEAK
 from tests.service.running import Running

@@ -20,7 +20,7 @@ from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
 from aphrodite.service.app import ENDPOINTS
-from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.http.endpoint import Endpoint
 from tests.service.openapi_schema import Document
 from tests.service.running import Running
 

@@ -12,9 +12,9 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from aphrodite.service.edge import Edge
-from aphrodite.service.http_protocol import EdgeProtocol
-from aphrodite.service.replies import Reply
+from aphrodite.service.http.edge import Edge
+from aphrodite.service.http.protocol import EdgeProtocol
+from aphrodite.service.http.replies import Reply
 from aphrodite.service.settings import EdgeSettings
 
 _TYPE = (b"content-type", b"text/plain")

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from aphrodite.service.errors import ApiError
-from aphrodite.service.idempotency import Name, Repeats
-from aphrodite.service.replies import Reply
+from aphrodite.service.http.idempotency import Name, Repeats
+from aphrodite.service.http.replies import Reply
 from tests.service.running import Running, wait_for
 
 STORY = {"model": "demo", "messages": [{"role": "user", "content": "Tell me a story about a fox named Pip."}]}

@@ -102,7 +102,7 @@ def written(tmp_path: Path, program: str) -> list[str]:
     """What a program that imports logging and logs has written to its log file."""
     file = tmp_path / "service.log"
     with open(file, "wb") as log:
-        prelude = "import logging, os, sys, warnings\nfrom aphrodite.service import logs\n"
+        prelude = "import logging, os, sys, warnings\nfrom aphrodite.service.telemetry import logs\n"
         subprocess.run([sys.executable, "-c", prelude + program], stdout=log, stderr=log, check=True, timeout=60)
     return file.read_text().splitlines()
 

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from aphrodite.service import boundary
 from aphrodite.service.access import User
-from aphrodite.service.metrics import MAX_KEYS, OTHER, Metrics
+from aphrodite.service.engines import boundary
+from aphrodite.service.telemetry.metrics import MAX_KEYS, OTHER, Metrics
 from tests.service.running import DEMO, Running, running, wait_for
 
 QUESTION = [{"role": "user", "content": "What is 39 + 48?"}]

@@ -13,13 +13,13 @@ import pytest
 from aphrodite.service.anthropic import turns
 from aphrodite.service.anthropic.request import MessagesRequest
 from aphrodite.service.errors import ApiError
-from aphrodite.service.generate import GenerateRequest
-from aphrodite.service.generate import params_of as params_of_generate
 from aphrodite.service.openai import chat, responses_request
 from aphrodite.service.openai.chat import ChatRequest
 from aphrodite.service.openai.completion_request import CompletionRequest
 from aphrodite.service.openai.responses_shapes import ResponseRequest
 from aphrodite.service.openai.sampling import MAX_TEMPERATURE, SamplingFields, checked, given_fields
+from aphrodite.service.routes.generate import GenerateRequest
+from aphrodite.service.routes.generate import params_of as params_of_generate
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.outputs import GenerationResult
 from aphrodite_engine.params import RANGES, SamplingParams

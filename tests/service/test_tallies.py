@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from aphrodite.service.tallies import Counts, Histogram
+from aphrodite.service.telemetry.tallies import Counts, Histogram
 
 
 class _Only(Collector):

@@ -17,19 +17,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from aphrodite.service import boundary
 from aphrodite.service.access import User
-from aphrodite.service.boundary import Token
-from aphrodite.service.child import Child, _killed
-from aphrodite.service.engine_process import EngineProcess, State
+from aphrodite.service.engines import boundary
+from aphrodite.service.engines.boundary import Token
+from aphrodite.service.engines.child import Child, _killed
+from aphrodite.service.engines.engine_process import EngineProcess, State
+from aphrodite.service.engines.outbox import Outbox
 from aphrodite.service.generation import MAX_UNREAD_TOKENS, EngineFailure, Generation
-from aphrodite.service.outbox import Outbox
 from aphrodite.service.settings import ModelSettings
 from experiments.serving.null_worker import facts
 from tests.service import faulty_worker
 from tests.service.processes import alive
 
-WORKER = (sys.executable, "-m", "aphrodite.service.worker")
+WORKER = (sys.executable, "-m", "aphrodite.service.engines.worker")
 
 
 @pytest.fixture

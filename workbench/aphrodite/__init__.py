@@ -47,9 +47,9 @@ if TYPE_CHECKING:  # type checkers and editors do not follow __getattr__
         UnsupportedModelError,
     )
     from aphrodite_engine.llm import LLM
+    from aphrodite_engine.loading.plan import MemoryPlan
     from aphrodite_engine.outputs import CompletionOutput, GenerationResult, Logprob, Timing, TokenEvent
     from aphrodite_engine.params import SamplingParams
-    from aphrodite_engine.plan import MemoryPlan
     from aphrodite_engine.prompts import Continuation
     from aphrodite_engine.recipe import Recipe
 
@@ -129,7 +129,7 @@ _CLIENT = dict.fromkeys(
 _HOME = {
     "Continuation": "aphrodite_engine.prompts",
     "LLM": "aphrodite_engine.llm",
-    "MemoryPlan": "aphrodite_engine.plan",
+    "MemoryPlan": "aphrodite_engine.loading.plan",
     "Recipe": "aphrodite_engine.recipe",
     "Replayed": "aphrodite_engine.asking.replay",
     "SamplingParams": "aphrodite_engine.params",

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from aphrodite_engine.config import EngineConfig  # these bring torch, which --help can do without
-    from aphrodite_engine.plan import plan_memory
+    from aphrodite_engine.loading.plan import plan_memory
 
     plan = plan_memory(arguments.model, EngineConfig(**engine_options(arguments)))
     if arguments.json:

@@ -73,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         log_prompts=arguments.log_prompts,
     )
     if arguments.foreground:
-        from aphrodite.service import logs, server
+        from aphrodite.service import server
+        from aphrodite.service.telemetry import logs
 
         logs.configure()
         return server.run(settings)

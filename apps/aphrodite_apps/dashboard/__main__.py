@@ -11,8 +11,8 @@ import os
 import socket
 import sys
 
-from aphrodite.service.lifeline import die_with_the_service
-from aphrodite.service.logs import JsonLines
+from aphrodite.service.engines.lifeline import die_with_the_service
+from aphrodite.service.telemetry.logs import JsonLines
 
 
 def main() -> None:

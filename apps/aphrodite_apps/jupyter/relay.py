@@ -19,8 +19,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from aphrodite.service.errors import unavailable
+from aphrodite.service.http.replies import Reply, error_reply
 from aphrodite.service.pages.sheet import sheet
-from aphrodite.service.replies import Reply, error_reply
 from aphrodite.service.runtime import Connection
 from aphrodite_apps.cli.service_client import port_flag
 from aphrodite_apps.jupyter.destination import Destination, destination

@@ -16,11 +16,11 @@ from aphrodite_engine.asking.question import Call, Question, T, aanswer, answer
 from aphrodite_engine.asking.replay import Replayed, replay
 from aphrodite_engine.asking.score import Scores, score
 from aphrodite_engine.errors import ParameterError
+from aphrodite_engine.inside.steering import Steering
 from aphrodite_engine.outputs import GenerationResult
 from aphrodite_engine.params import Pooling, SamplingParams
 from aphrodite_engine.prompts import Message, Prompt, as_prompts
 from aphrodite_engine.recipe import Recipe
-from aphrodite_engine.steering import Steering
 
 Asked = Prompt | Sequence[Message]
 

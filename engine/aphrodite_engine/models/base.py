@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 
 import torch
 
-from aphrodite_engine.batch import Batch
 from aphrodite_engine.models.taps import Taps
 from aphrodite_engine.params import Pooling
+from aphrodite_engine.running.batch import Batch
 from aphrodite_kernels.kv_store import BLOCK_SIZE, allocate_kv
 
 Determinism = Literal["strict", "fast"]

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import torch
 
-from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import ModelError
+from aphrodite_engine.loading.weights import TensorReader, open_checkpoint
 from aphrodite_engine.models.base import KVTensors, LoadOptions, ModelConfig
 from aphrodite_engine.models.llama_family import LlamaFamily
 from aphrodite_engine.models.rope import cos_sin_table
 from aphrodite_engine.models.taps import Taps
-from aphrodite_engine.weights import TensorReader, open_checkpoint
+from aphrodite_engine.running.batch import Batch
 from aphrodite_kernels.decoder_layers import DecoderLayers, LayerShape, LayerWeights, decoder_layer
 from aphrodite_kernels.int8 import dequantize_rows, quantize_rows
 from aphrodite_kernels.matmul import PackedWeight, matmul

@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from aphrodite_engine.errors import ModelError, ParameterError
+from aphrodite_engine.loading.weights import open_checkpoint
 from aphrodite_engine.models.base import LoadOptions, ModelConfig
 from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.models.layer_stack import LayerStack
@@ -26,7 +27,6 @@ from aphrodite_engine.models.pretrained import load_pretrained, read_pretrained_
 from aphrodite_engine.models.strict import StrictMode
 from aphrodite_engine.models.taps import Taps
 from aphrodite_engine.params import Pooling
-from aphrodite_engine.weights import open_checkpoint
 
 ATTENTION = "aphrodite_texts"
 #: Poolers and heads of pretraining, which embeddings do not use, and constants that follow from config.json.

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from aphrodite_engine.memory import forget_content
+from aphrodite_engine.loading.memory import forget_content
 from aphrodite_kernels.matmul import PackedWeight, matmul, pack
 
 EXPERTS = "aphrodite_strict"

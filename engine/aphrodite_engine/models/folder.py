@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from aphrodite_engine.errors import ModelError, UnsupportedModelError
-from aphrodite_engine.weights import read_json
+from aphrodite_engine.loading.weights import read_json
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

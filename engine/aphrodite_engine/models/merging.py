@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from aphrodite_engine.memory import forget_content
+from aphrodite_engine.loading.memory import forget_content
 from aphrodite_kernels.zeros import lazy_zeros
 
 _BYTES_AT_ONCE = 4 * 2**20

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import UnsupportedModelError
 from aphrodite_engine.models.base import KVLayerSpec, KVTensors
+from aphrodite_engine.running.batch import Batch
 from aphrodite_kernels.attention import attention
 from aphrodite_kernels.kv_store import kv_store
 

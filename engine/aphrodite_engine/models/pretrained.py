@@ -15,10 +15,10 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 
 from aphrodite_engine.errors import ModelError
+from aphrodite_engine.loading.weights import TensorReader, all_finite, open_checkpoint
 from aphrodite_engine.models.base import LoadOptions
 from aphrodite_engine.models.folder import ModelFolder
 from aphrodite_engine.models.merging import FrugalMerge
-from aphrodite_engine.weights import TensorReader, all_finite, open_checkpoint
 
 _NO_THREADS = "HF_DEACTIVATE_ASYNC_LOAD"
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from aphrodite_engine.batch import BatchEntry, build_batch
 from aphrodite_engine.errors import UnsupportedModelError
 from aphrodite_engine.models.base import Decoder, KVTensors, LoadOptions, ModelConfig
+from aphrodite_engine.running.batch import BatchEntry, build_batch
 from aphrodite_kernels.kv_store import allocate_kv
 
 NUM_TOKENS = 40

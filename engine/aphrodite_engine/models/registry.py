@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from aphrodite_engine.errors import UnsupportedModelError
+from aphrodite_engine.loading.weights import open_checkpoint
 from aphrodite_engine.models.base import Decoder, Encoder, KVLayerSpec, LoadOptions, ModelConfig
 from aphrodite_engine.models.folder import ModelFolder, open_model_folder
 from aphrodite_engine.models.llama_family import FAST_ARCHITECTURES, LlamaFamily, llama_family, obstacle
-from aphrodite_engine.weights import open_checkpoint
 
 ENCODER_ARCHITECTURES = (
     "BertModel", "BertForMaskedLM", "RobertaModel", "RobertaForMaskedLM", "XLMRobertaModel", "XLMRobertaForMaskedLM",

@@ -20,8 +20,8 @@ from torch.overrides import TorchFunctionMode
 from transformers.pytorch_utils import Conv1D
 
 from aphrodite_engine.errors import UnsupportedModelError
-from aphrodite_engine.memory import forget_content
-from aphrodite_engine.row_sums import by_halves
+from aphrodite_engine.loading.memory import forget_content
+from aphrodite_engine.sampling.row_sums import by_halves
 from aphrodite_kernels.matmul import PackedWeight, matmul, pack
 
 _BYTES_AT_ONCE = 2 * 2**20

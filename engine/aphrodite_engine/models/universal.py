@@ -16,9 +16,8 @@ import transformers
 from transformers.integrations.moe import ExpertsInterface
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from aphrodite_engine.batch import Batch
 from aphrodite_engine.errors import UnsupportedModelError
-from aphrodite_engine.memory import return_to_system
+from aphrodite_engine.loading.memory import return_to_system
 from aphrodite_engine.models.base import KVLayerSpec, KVTensors, LoadOptions, ModelConfig
 from aphrodite_engine.models.experts import EXPERTS, EvenRows, PackedExperts, is_experts, pack_experts, strict_experts
 from aphrodite_engine.models.folder import ModelFolder
@@ -29,6 +28,7 @@ from aphrodite_engine.models.pretrained import load_pretrained, one_line, read_p
 from aphrodite_engine.models.probe import check_faithful, disturbed, probe_rows, probe_tokens
 from aphrodite_engine.models.strict import StrictMode
 from aphrodite_engine.models.taps import Taps
+from aphrodite_engine.running.batch import Batch
 
 
 def read_universal_config(folder: ModelFolder, held_as: torch.dtype) -> ModelConfig:

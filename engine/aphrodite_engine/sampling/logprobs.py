@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from aphrodite_engine.row_sums import log_softmax
 from aphrodite_engine.sampling.ordering import entropy_of
+from aphrodite_engine.sampling.row_sums import log_softmax
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import torch
 
 from aphrodite_engine.params import SamplingParams
+from aphrodite_engine.running.upload import uploaded
 from aphrodite_engine.sampling.constraints import is_constrained
 from aphrodite_engine.sampling.feedback import feedback_of
 from aphrodite_engine.sampling.fused import draw_fused, is_fused
 from aphrodite_engine.sampling.row import SamplerRow
 from aphrodite_engine.sampling.steps import PURPOSE_TOKEN, is_greedy, purpose_of, run_steps, steps_of
 from aphrodite_engine.sampling.truncation import streams
-from aphrodite_engine.upload import uploaded
 from aphrodite_kernels.sample import argmax, gumbel_argmax
 
 #: Steps, and whether the largest logit is taken.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from aphrodite_engine.row_sums import log_softmax, row_sum
+from aphrodite_engine.sampling.row_sums import log_softmax, row_sum
 
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from aphrodite_engine.params import SamplingParams
-from aphrodite_engine.row_sums import softmax
 from aphrodite_engine.sampling.constraints import constrain, is_constrained
 from aphrodite_engine.sampling.feedback import FEEDBACK, Memory, feedback_of
 from aphrodite_engine.sampling.fused import draw_fused, is_fused
 from aphrodite_engine.sampling.logprobs import TopLogprobs, own_logprobs, top_logprobs
 from aphrodite_engine.sampling.row import SamplerRow
+from aphrodite_engine.sampling.row_sums import softmax
 from aphrodite_engine.sampling.steps import PURPOSE_TOKEN, is_greedy, purpose_of, run_steps, steps_of
 from aphrodite_engine.sampling.trace import Stage, trace
 from aphrodite_engine.sampling.truncation import streams

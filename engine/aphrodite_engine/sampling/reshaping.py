@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 
 from aphrodite_engine.params import MIN_DIVISOR
-from aphrodite_engine.row_sums import running_sum, softmax
+from aphrodite_engine.running.upload import uploaded
 from aphrodite_engine.sampling.ordering import descending, entropy
 from aphrodite_engine.sampling.row import SamplerRow
+from aphrodite_engine.sampling.row_sums import running_sum, softmax
 from aphrodite_engine.sampling.truncation import column
-from aphrodite_engine.upload import uploaded
 
 Rows = Sequence[SamplerRow]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from aphrodite_engine.row_sums import softmax
 from aphrodite_engine.sampling.constraints import constrain, is_constrained
 from aphrodite_engine.sampling.feedback import FEEDBACK, feedback_of
 from aphrodite_engine.sampling.row import SamplerRow
+from aphrodite_engine.sampling.row_sums import softmax
 from aphrodite_engine.sampling.steps import is_greedy, run_steps, steps_of
 from aphrodite_engine.sampling.truncation import coins
 from aphrodite_kernels.sample import argmax

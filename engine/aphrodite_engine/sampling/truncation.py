@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
-from aphrodite_engine.row_sums import log_softmax, row_sum, running_sum, softmax
+from aphrodite_engine.running.upload import uploaded
 from aphrodite_engine.sampling.ordering import ascending, descending, entropy
 from aphrodite_engine.sampling.row import SamplerRow
-from aphrodite_engine.upload import uploaded
+from aphrodite_engine.sampling.row_sums import log_softmax, row_sum, running_sum, softmax
 from aphrodite_kernels.nucleus import nucleus
 from aphrodite_kernels.sample import philox_uniform
 

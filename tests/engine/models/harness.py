@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from aphrodite_engine.batch import BatchEntry, build_batch
 from aphrodite_engine.models.base import Decoder, Determinism, KVTensors, LoadOptions
 from aphrodite_engine.models.registry import load_decoder, read_model_config
+from aphrodite_engine.running.batch import BatchEntry, build_batch
 from aphrodite_kernels.kv_store import allocate_kv
 from tests.engine.inside import DEVICE
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aphrodite_engine.errors import ModelError
-from aphrodite_engine.hub import resolve_model
+from aphrodite_engine.loading.hub import resolve_model
 
 _SHA = "0123456789abcdef0123456789abcdef01234567"
 _FILES = {
@@ -77,7 +77,7 @@ def hub(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def _resolve(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from aphrodite_engine.hub import resolve_model; print(resolve_model(*sys.argv[1:]))"
+    code = "import sys; from aphrodite_engine.loading.hub import resolve_model; print(resolve_model(*sys.argv[1:]))"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

@@ -36,7 +36,7 @@ _KINDS = {
 _MEASURE = """
 import sys, torch
 from pathlib import Path
-from aphrodite_engine.memory import return_to_system
+from aphrodite_engine.loading.memory import return_to_system
 from aphrodite_engine.models.base import LoadOptions
 from aphrodite_engine.models.registry import load_decoder, read_model_config
 

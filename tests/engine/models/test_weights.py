@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from aphrodite_engine.errors import ModelError, UnsupportedModelError
+from aphrodite_engine.loading.weights import TensorReader, open_checkpoint, read_header
 from aphrodite_engine.models.base import LoadOptions
 from aphrodite_engine.models.registry import load_decoder, read_model_config
-from aphrodite_engine.weights import TensorReader, open_checkpoint, read_header
 from tests.engine.models.conftest import Checkpoint
 from tests.engine.models.harness import CPU, load
 

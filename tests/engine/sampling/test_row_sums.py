@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from aphrodite_engine import row_sums
-from aphrodite_engine.row_sums import by_doubling, by_halves
+from aphrodite_engine.sampling import row_sums
+from aphrodite_engine.sampling.row_sums import by_doubling, by_halves
 
 SIZES = (1, 2, 3, 64, 1027, 5001)
 Along = Callable[[torch.Tensor], torch.Tensor]

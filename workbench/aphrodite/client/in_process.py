@@ -19,7 +19,7 @@ def _refused(name: str) -> NoReturn:
 
 
 class InProcess:
-    """The methods of Hooks (aphrodite_engine.hooks), for clients."""
+    """The methods of Hooks (aphrodite_engine.inside.hooks), for clients."""
 
     def capture(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises InProcessOnly."""

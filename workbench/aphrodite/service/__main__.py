@@ -11,9 +11,10 @@ import sys
 
 import msgspec
 
-from aphrodite.service import logs, server
+from aphrodite.service import server
 from aphrodite.service.runtime import ServiceError
 from aphrodite.service.settings import ServiceSettings
+from aphrodite.service.telemetry import logs
 
 
 def main() -> int:

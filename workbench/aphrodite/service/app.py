@@ -8,16 +8,15 @@ from collections.abc import Awaitable, Iterable, Sequence
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from aphrodite.service import admin, generate, health, logs, openapi, rerank, score, scrape, tokenization
 from aphrodite.service.access import Access
 from aphrodite.service.access import routes as access
 from aphrodite.service.access.exposure import rules
 from aphrodite.service.access.gate import Gate
 from aphrodite.service.anthropic import messages
-from aphrodite.service.endpoint import Endpoint, application
-from aphrodite.service.error_replies import error_reply_at
 from aphrodite.service.errors import ApiError
-from aphrodite.service.middleware import Bookkeeping
+from aphrodite.service.http.endpoint import Endpoint, application
+from aphrodite.service.http.error_replies import error_reply_at
+from aphrodite.service.http.middleware import Bookkeeping
 from aphrodite.service.openai import (
     batches,
     chat,
@@ -30,8 +29,10 @@ from aphrodite.service.openai import (
     responses_input_tokens,
 )
 from aphrodite.service.pages import playground
-from aphrodite.service.request_log import RequestLog
+from aphrodite.service.routes import admin, generate, health, openapi, rerank, score, tokenization
 from aphrodite.service.service import Service
+from aphrodite.service.telemetry import logs, scrape
+from aphrodite.service.telemetry.request_log import RequestLog
 
 _ENDPOINTS: tuple[Endpoint, ...] = (
     *chat.ENDPOINTS,

@@ -20,7 +20,7 @@ import msgspec
 
 from aphrodite.service import runtime
 from aphrodite.service.access import exposure
-from aphrodite.service.listener import PortInUse, listen
+from aphrodite.service.http.listener import PortInUse, listen
 from aphrodite.service.runtime import Connection, ServiceError
 from aphrodite.service.settings import ServiceSettings
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from aphrodite.service.boundary import Problem
+from aphrodite.service.engines.boundary import Problem
 
 
 class ErrorBody(msgspec.Struct):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from aphrodite.service.access import User
-from aphrodite.service.boundary import Admitted, Failed, FromEngine, Problem, ToEngine, Token
+from aphrodite.service.engines.boundary import Admitted, Failed, FromEngine, Problem, ToEngine, Token
 
 #: What the engine says about one request; tokens that come together are told together.
 News = FromEngine | list[Token]

@@ -23,19 +23,19 @@ from aphrodite.service.access.accounts import Accounts
 from aphrodite.service.access.door import Door
 from aphrodite.service.access.keys import KeyStoreError
 from aphrodite.service.access.metering import metered, told
-from aphrodite.service.edge import Edge
+from aphrodite.service.engines.models import Models
 from aphrodite.service.errors import ApiError
 from aphrodite.service.housekeeping import keep_house
-from aphrodite.service.http_protocol import EdgeProtocol
-from aphrodite.service.listener import listen
-from aphrodite.service.metrics import Metrics
-from aphrodite.service.models import Models
+from aphrodite.service.http.edge import Edge
+from aphrodite.service.http.listener import listen
+from aphrodite.service.http.protocol import EdgeProtocol
 from aphrodite.service.openai.batches_runner import BatchRunner
 from aphrodite.service.pages.process import PageProcess
-from aphrodite.service.prompt_log import prompts
 from aphrodite.service.service import Service
 from aphrodite.service.settings import ServiceSettings
 from aphrodite.service.storage.storage import Storage
+from aphrodite.service.telemetry.metrics import Metrics
+from aphrodite.service.telemetry.prompt_log import prompts
 
 logger = logging.getLogger("aphrodite.server")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from aphrodite.service.access.accounts import Accounts
 from aphrodite.service.access.door import Door
 from aphrodite.service.background import Background
-from aphrodite.service.idempotency import Repeats
-from aphrodite.service.metrics import Metrics
-from aphrodite.service.models import Models
+from aphrodite.service.engines.models import Models
+from aphrodite.service.http.idempotency import Repeats
 from aphrodite.service.pages.process import PageProcess
 from aphrodite.service.settings import ServiceSettings
 from aphrodite.service.storage.storage import Storage
+from aphrodite.service.telemetry.metrics import Metrics
 
 
 @dataclass

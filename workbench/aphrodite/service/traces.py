@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aphrodite.generated import Stage, StageToken
-from aphrodite.service import boundary
+from aphrodite.service.engines import boundary
 
 #: Of each token, its stages in order; the last is what it was drawn from.
 Traces = list[list[Stage]]

@@ -16,9 +16,9 @@ from aphrodite.service.access.hosts import Addressed, Hosts, is_loopback
 from aphrodite.service.access.keys import KeyStoreError
 from aphrodite.service.access.user import ANONYMOUS, User
 from aphrodite.service.access.visits import follows_link, is_page
-from aphrodite.service.error_replies import error_reply_at
 from aphrodite.service.errors import ApiError, bad_request, unavailable
-from aphrodite.service.replies import Reply
+from aphrodite.service.http.error_replies import error_reply_at
+from aphrodite.service.http.replies import Reply
 
 #: Clients that cannot do without a key are given one of these; they mean "none", where none is needed.
 NO_KEY = frozenset({b"none", b"empty", b"local", b"no-key", b"not-needed"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aphrodite.service.access.user import User
-from aphrodite.service.boundary import Admitted, ToEngine, Vectors
+from aphrodite.service.engines.boundary import Admitted, ToEngine, Vectors
 from aphrodite.service.generation import News, Observer, Sink
 
 

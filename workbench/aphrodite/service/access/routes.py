@@ -11,10 +11,10 @@ from aphrodite.service.access.keys import MAX_PRIORITY, Key, KeyStoreError, NoSu
 from aphrodite.service.access.lease import LeaseReport
 from aphrodite.service.access.limits import Limits, Usage
 from aphrodite.service.access.user import KEY_PRIORITY, Access, User
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.errors import ApiError, bad_request
-from aphrodite.service.replies import Reply, json_reply
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import Reply, json_reply
 
 MAX_LEASE_SECONDS = 24 * 3600
 _MAX_REASON = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from aphrodite.service.errors import ApiError
-from aphrodite.service.replies import named_event
+from aphrodite.service.http.replies import named_event
 
 _TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",

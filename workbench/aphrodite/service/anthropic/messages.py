@@ -11,11 +11,11 @@ from aphrodite.service.anthropic import errors, shapes
 from aphrodite.service.anthropic.blocks import BlockWriter
 from aphrodite.service.anthropic.request import Conversation, MessagesRequest
 from aphrodite.service.anthropic.turns import sampling_of, turn_of
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import EventStream, json_reply, named_event
 from aphrodite.service.openai import conversation
 from aphrodite.service.openai.conversation import Answer, Finish, Reply
-from aphrodite.service.replies import EventStream, json_reply, named_event
 
 
 async def create(call: Call) -> Any:

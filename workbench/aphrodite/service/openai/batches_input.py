@@ -11,8 +11,8 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Raw
 
-from aphrodite.service import wire
 from aphrodite.service.errors import ApiError, bad_request
+from aphrodite.service.http import wire
 
 #: Lines that are checked, and stored, at a time.
 LINES_AT_ONCE = 500

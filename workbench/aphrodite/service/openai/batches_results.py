@@ -7,8 +7,8 @@ import secrets
 import msgspec
 from msgspec import Raw
 
-from aphrodite.service import wire
 from aphrodite.service.errors import ApiError
+from aphrodite.service.http import wire
 from aphrodite.service.storage.batch_lines import BatchLines, Result, Tokens
 from aphrodite.service.storage.files import Files, on_disk
 

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Raw
 from starlette.types import Message, Scope
 
-from aphrodite.service import wire
 from aphrodite.service.access import User
 from aphrodite.service.access.keys import MAX_PRIORITY
-from aphrodite.service.endpoint import Endpoint, application
 from aphrodite.service.errors import ApiError
+from aphrodite.service.http import wire
+from aphrodite.service.http.endpoint import Endpoint, application
 from aphrodite.service.openai.batches_results import LineResponse, new_request_id
 from aphrodite.service.openai.batches_run import WORKERS, BatchRun
 from aphrodite.service.service import Service

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from aphrodite.service import wire
-from aphrodite.service.boundary import TokenLogprob
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.engines.boundary import TokenLogprob
 from aphrodite.service.errors import ApiError, bad_request
+from aphrodite.service.http import wire
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import DONE, EventStream, data_event, json_reply
 from aphrodite.service.openai import conversation
 from aphrodite.service.openai.chat_shapes import (
     ChatChunk,
@@ -43,7 +44,6 @@ from aphrodite.service.openai.sampling import checked, given_fields, told
 from aphrodite.service.openai.shapes import ChoiceLogprobs, StreamOptions, Usage, content_logprob
 from aphrodite.service.openai.tools import ToolChoiceField, ToolDefinitions, choice_of, tools_of
 from aphrodite.service.openai.unsupported import UnsupportedFields, refuse_fields_of_chat
-from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 from aphrodite.service.template_arguments import template_arguments
 
 

@@ -7,7 +7,7 @@ import codecs
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from aphrodite.service.boundary import Token, TokenLogprob
+from aphrodite.service.engines.boundary import Token, TokenLogprob
 from aphrodite.service.openai.shapes import finite, finite_or_none
 from aphrodite.service.traces import Traces, traces_of
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 from msgspec import UNSET
 
-from aphrodite.service import boundary
-from aphrodite.service.boundary import Problem, Token
-from aphrodite.service.engine_process import EngineFailure, EngineProcess, Generation
+from aphrodite.service.engines import boundary
+from aphrodite.service.engines.boundary import Problem, Token
+from aphrodite.service.engines.engine_process import EngineFailure, EngineProcess, Generation
 from aphrodite.service.errors import ApiError, from_problem
 from aphrodite.service.openai.completion_choices import Candidates, Choice, ChoiceWriter, prompt_logprobs
 from aphrodite.service.openai.completion_request import CompletionRequest

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from aphrodite.service import boundary
-from aphrodite.service.boundary import Facts
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.engines import boundary
+from aphrodite.service.engines.boundary import Facts
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import DONE, EventStream, data_event, json_reply
 from aphrodite.service.openai.completion_choices import Choice
 from aphrodite.service.openai.completion_job import Job
 from aphrodite.service.openai.completion_request import CompletionRequest
 from aphrodite.service.openai.merged import merged
 from aphrodite.service.openai.prompts import Prompt
 from aphrodite.service.openai.shapes import Usage, usage
-from aphrodite.service.replies import DONE, EventStream, data_event, json_reply
 
 
 class Completion(msgspec.Struct, kw_only=True):

@@ -27,12 +27,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aphrodite.service import boundary
-from aphrodite.service.boundary import Admitted, Facts, Token, TokenLogprob
-from aphrodite.service.call import Call
-from aphrodite.service.engine_process import EngineProcess
+from aphrodite.service.engines import boundary
+from aphrodite.service.engines.boundary import Admitted, Facts, Token, TokenLogprob
+from aphrodite.service.engines.engine_process import EngineProcess
 from aphrodite.service.errors import ApiError, bad_request, from_problem
 from aphrodite.service.generation import EngineFailure, Generation, joined
+from aphrodite.service.http.call import Call
 from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 from aphrodite.service.openai.messages import template_messages
 from aphrodite.service.openai.news import Finish, News, Reply, ToolCall

@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import Reply, json_reply
 from aphrodite.service.openai.prompts import Prompts, listed, refused
 from aphrodite.service.openai.vectors import Pooling, Vectors, VectorUsage, filled, vectors_of
-from aphrodite.service.replies import Reply, json_reply
 
 MAX_INPUTS = 2048
 

@@ -10,12 +10,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from starlette.types import Receive, Scope, Send
 
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.errors import bad_request
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import Reply, encoded_headers, json_reply
 from aphrodite.service.openai.files_upload import Upload, receive_upload
 from aphrodite.service.openai.pages import Deleted, Page, not_found, page_reply, page_request
-from aphrodite.service.replies import Reply, encoded_headers, json_reply
 from aphrodite.service.storage.files import StoredFile, on_disk
 
 Purpose = Literal["assistants", "batch", "evals", "fine-tune", "user_data", "vision"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from aphrodite.service.call import Call, ClientGone
 from aphrodite.service.errors import ApiError, bad_request
+from aphrodite.service.http.call import Call, ClientGone
 from aphrodite.service.storage.files import Incoming, on_disk
 
 _MAX_FIELDS = 16

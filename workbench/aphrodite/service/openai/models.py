@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
-from aphrodite.service.engine_process import EngineProcess
-from aphrodite.service.models import Models
-from aphrodite.service.replies import Reply, json_reply
+from aphrodite.service.engines.engine_process import EngineProcess
+from aphrodite.service.engines.models import Models
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import Reply, json_reply
 
 
 class Model(msgspec.Struct):

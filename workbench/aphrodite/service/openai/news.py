@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from aphrodite.service.boundary import TokenLogprob
+from aphrodite.service.engines.boundary import TokenLogprob
 from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 from aphrodite.service.traces import Traces
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from aphrodite.service.call import Call
 from aphrodite.service.errors import ApiError, bad_request
-from aphrodite.service.replies import Reply, json_reply
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.replies import Reply, json_reply
 from aphrodite.service.storage.pages import PageRequest
 
 T = TypeVar("T")

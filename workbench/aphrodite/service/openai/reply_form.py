@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aphrodite.service.boundary import Facts
+from aphrodite.service.engines.boundary import Facts
 from aphrodite.service.errors import bad_request
 from aphrodite.service.openai.call_forms import KNOWN_FORMS, PLAIN, CallForm, form_of
 from aphrodite.service.openai.call_grammar import CallGrammar

@@ -9,10 +9,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from aphrodite.service.background import Job
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.errors import ApiError, bad_request, from_problem
 from aphrodite.service.generation import EngineFailure
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import EventStream, Reply, json_reply
 from aphrodite.service.openai.conversation import Answer, Turn, start
 from aphrodite.service.openai.pages import Deleted, Page, PageQuery, not_found, page_reply, page_request
 from aphrodite.service.openai.responses_history import earlier_items
@@ -33,7 +34,6 @@ from aphrodite.service.openai.responses_shapes import (
     ResponseRequest,
     TextConfig,
 )
-from aphrodite.service.replies import EventStream, Reply, json_reply
 from aphrodite.service.storage.responses import UNFINISHED, StoredResponse
 from aphrodite_engine.params import SamplingParams
 

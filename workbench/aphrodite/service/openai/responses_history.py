@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aphrodite.service.call import Call
 from aphrodite.service.errors import bad_request
+from aphrodite.service.http.call import Call
 from aphrodite.service.openai.pages import not_found
 from aphrodite.service.openai.responses_items import Item
 from aphrodite.service.openai.responses_shapes import InputFields

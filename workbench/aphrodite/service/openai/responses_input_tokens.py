@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import Reply, json_reply
 from aphrodite.service.openai.conversation import prompt_of
 from aphrodite.service.openai.responses_history import earlier_items
 from aphrodite.service.openai.responses_items import checked_items
 from aphrodite.service.openai.responses_request import turn_of
 from aphrodite.service.openai.responses_shapes import InputFields
-from aphrodite.service.replies import Reply, json_reply
 
 
 class InputTokens(msgspec.Struct):

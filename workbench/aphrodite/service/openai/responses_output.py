@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aphrodite.service.boundary import TokenLogprob
+from aphrodite.service.engines.boundary import TokenLogprob
+from aphrodite.service.http.replies import named_event
 from aphrodite.service.openai.conversation import (
     Delta,
     News,
@@ -23,7 +24,6 @@ from aphrodite.service.openai.responses_shapes import (
     ReasoningText,
 )
 from aphrodite.service.openai.shapes import ContentLogprob, content_logprob
-from aphrodite.service.replies import named_event
 
 
 class Output:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from aphrodite.service.background import Job
-from aphrodite.service.call import Call
 from aphrodite.service.errors import ApiError
+from aphrodite.service.http.call import Call
 from aphrodite.service.openai.conversation import Answer, Finish
 from aphrodite.service.openai.responses_items import Item
 from aphrodite.service.openai.responses_output import Output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from aphrodite.service.boundary import TokenLogprob
+from aphrodite.service.engines.boundary import TokenLogprob
 
 IMPOSSIBLE = -9999.0
 

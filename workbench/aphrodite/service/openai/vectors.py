@@ -9,10 +9,10 @@ from typing import Literal, TypeVar
 import msgspec
 import numpy as np
 
-from aphrodite.service import boundary
-from aphrodite.service.call import Call
-from aphrodite.service.engine_process import EngineFailure
+from aphrodite.service.engines import boundary
+from aphrodite.service.engines.engine_process import EngineFailure
 from aphrodite.service.errors import from_problem
+from aphrodite.service.http.call import Call
 from aphrodite.service.openai.prompts import Prompt, refused
 
 T = TypeVar("T")

@@ -12,13 +12,13 @@ from aphrodite.service.access import Access
 from aphrodite.service.access.keys import KeyStoreError
 from aphrodite.service.access.user import ANONYMOUS, User
 from aphrodite.service.access.visits import ENTRANCE, PLAYGROUND, cookie_name
-from aphrodite.service.call import Call
-from aphrodite.service.endpoint import Endpoint
 from aphrodite.service.errors import ApiError, unavailable
+from aphrodite.service.http.call import Call
+from aphrodite.service.http.endpoint import Endpoint
+from aphrodite.service.http.replies import Reply, error_reply
 from aphrodite.service.pages.process import State
 from aphrodite.service.pages.relay import Relayed
 from aphrodite.service.pages.sheet import sheet
-from aphrodite.service.replies import Reply, error_reply
 
 _LONGEST_FORM = 4096
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
 
-from aphrodite.service.call import Call, ClientGone
+from aphrodite.service.http.call import Call, ClientGone
+from aphrodite.service.http.replies import Reply
 from aphrodite.service.pages.wire import Answer, Header, RelayError, pieces
-from aphrodite.service.replies import Reply
 
 logger = logging.getLogger("aphrodite.playground")
 

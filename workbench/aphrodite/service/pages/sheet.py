@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aphrodite.service.replies import Reply
+from aphrodite.service.http.replies import Reply
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --ground: #f6f7f9; --card: #fff; --line: #d9dee5;

@@ -1,0 +1,1 @@
+"""One step on the device: chunks in, drawn tokens out."""

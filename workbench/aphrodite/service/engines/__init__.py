@@ -1,0 +1,1 @@
+"""An engine process for each model: both ends of it, and who keeps it alive."""

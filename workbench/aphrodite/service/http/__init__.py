@@ -1,0 +1,1 @@
+"""One HTTP request from its connection to a checked structure, and its answer back."""

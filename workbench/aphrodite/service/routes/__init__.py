@@ -1,0 +1,1 @@
+"""Routes that are nobody else's shape, or shared by all."""
