@@ -32,8 +32,8 @@ check: $(ENVIRONMENT) ## style, types and the quick tests, in under two minutes
 bench: $(ENVIRONMENT) ## the benchmarks of experiments/throughput
 	@$(BIN)/python experiments/throughput/run.py
 
-gpu: $(ENVIRONMENT) ## on a CUDA device: the tests that need one, then the benchmarks, in nine minutes
-	@$(BIN)/python experiments/gpu/run.py
+gpu: ## on a CUDA device: the tests that need one, then the benchmarks, in nine minutes; with .venv where there is one
+	@$(or $(wildcard $(BIN)/python),$(PYTHON),python3) experiments/gpu/run.py
 
 notebooks: $(ENVIRONMENT) ## run every notebook again and keep what it shows
 	@$(BIN)/python -m tests.notebooks.execute

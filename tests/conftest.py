@@ -12,10 +12,12 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 # tokenizers warns when a process that used its threads forks; the tests start many processes.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-# A shell without job control starts background commands with interrupts ignored, and children inherit that; the tests
-# that interrupt one need it to listen.
+# A shell without job control starts background commands with interrupts ignored, nohup with hangups, and children
+# inherit that; the tests that interrupt one need it to listen.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import pytest
 

@@ -2,14 +2,14 @@
 
     gate        at once: the gpu-marked tests of tests/kernels, every op on the card; the contract of strict mode
                 (tests/engine: batches, chunks, cache, preemption, restarts, continuations, banned phrases); parity of
-                every architecture with transformers
+                every architecture with transformers, encoders included
     card        tests/engine/test_on_gpu.py, alone: eager against graphs, sleep and wake, memory returned on close
     roof        aphrodite_kernels.bench: each op as a share of what a copy or a product reaches
     workloads   workload.py: offline in both modes, sweep, latency, start, with random weights
 
 Writes <device>/*.json beside this file and the tables of README.md. A failed test ends it before anything is timed; a
-benchmark that runs out of time leaves what it had measured. Needs torch, triton, transformers, pytest and hypothesis;
-no network, nothing is installed.
+benchmark that runs out of time leaves what it had measured. Needs torch, triton, transformers, pytest and hypothesis,
+and for Triton gcc or clang with Python's headers; no network, nothing is installed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +38,18 @@ from experiments.gpu import report  # noqa: E402
 BUDGET_SECONDS = 9 * 60
 #: What the contract is made of. Tests of what a CUDA image lacks (llguidance) skip themselves by name.
 CONTRACT = ("test_contract.py", "test_continuation.py", "test_banned_phrases.py")
-QUICK = {"kernels": "zero_tokens", "contract": "streamed_or_not or several", "models": "fast_determinism and llama"}
+QUICK = {
+    "attention": "_D8", "products": "M1_N1_K1", "kernels": "zero_tokens", "contract": "streamed_or_not or several",
+    "models": "fast_determinism and llama or depend and bert",
+}  # fmt: skip
+#: Tests of the ops, in parts that take about as long: compiling is what takes time.
+KERNELS = {
+    "attention": ("attention", "triton_paths"),
+    "products": ("matmul", "decoder_layers"),
+    "kernels": ("row_ops", "sample", "nucleus", "draw"),
+}
+#: Seconds that a process has to end by itself, with what it found, once it is told to.
+GRACE = 10.0
 
 
 @dataclass(frozen=True)
@@ -59,12 +72,12 @@ def tests(*arguments: str) -> tuple[str, ...]:
 def stages(device: str, quick: bool, results: Path) -> list[Stage]:
     """What is run, in order. Quick and on the CPU it is the same with little to do, to see that it works."""
     on_gpu = device.startswith("cuda")
-    kernels = ("tests/kernels", "-m", "gpu") if on_gpu else ("tests/kernels/test_row_ops.py", "-m", "not gpu")
     gate = {
-        "kernels": tests(*kernels),
-        "contract": tests(*(f"tests/engine/{file}" for file in CONTRACT)),
-        "models": tests("tests/engine/models/test_decoders.py"),
+        name: tests(*(f"tests/kernels/test_{file}.py" for file in files), "-m", "gpu" if on_gpu else "not gpu")
+        for name, files in KERNELS.items()
     }
+    gate["contract"] = tests(*(f"tests/engine/{file}" for file in CONTRACT))
+    gate["models"] = tests(*(f"tests/engine/models/test_{file}.py" for file in ("decoders", "encoder")))
     bench = ("-m", "aphrodite_kernels.bench", "--device", device, "--json", str(results / "kernels.json"))
     workload = (str(HERE / "workload.py"), "--device", device, "--json", str(results / "workloads.json"))
     if quick:
@@ -106,16 +119,26 @@ def finish(command: tuple[str, ...], device: str, limit: float) -> tuple[int | N
     if not device.startswith("cuda"):
         environment["CUDA_VISIBLE_DEVICES"] = ""
     with tempfile.TemporaryFile("w+") as said:
+        child = subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
         try:
-            done = subprocess.run(
-                [sys.executable, *command], cwd=ROOT, env=environment, timeout=max(limit, 1), check=False,
-                stdout=said, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-            status = done.returncode
+            status = child.wait(max(limit, 1))
         except subprocess.TimeoutExpired:
             status = None
+            end(child)
         said.seek(0)
         return status, said.read()
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Interrupt a process and its children, so that they tell what they found and clean up; then kill what is left."""
+    for word, seconds in ((signal.SIGINT, GRACE), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):  # they have all ended
+            os.killpg(child.pid, word)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(seconds)
 
 
 def python_path() -> str:
@@ -142,6 +165,22 @@ def about(device: str) -> dict[str, str]:
     }
 
 
+def check_launcher() -> None:
+    """Let Triton build what it launches kernels with.
+
+    Raises:
+        SystemExit: it cannot.
+    """
+    from triton.runtime import driver
+
+    try:
+        driver.active.get_current_target()
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        raise SystemExit(
+            f"make gpu: Triton needs gcc or clang and Python's headers here, so nothing was run: {error}"
+        ) from error
+
+
 def results_folder(facts: dict[str, str]) -> Path:
     """Named after the device, beside this file."""
     return HERE / "-".join(facts["device"].lower().split())
@@ -157,10 +196,14 @@ def main() -> None:
 
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise SystemExit("make gpu: torch sees no CUDA device here, so nothing was run")
+    if options.device.startswith("cuda"):
+        check_launcher()
     until = time.perf_counter() + BUDGET_SECONDS
     facts = about(options.device)
     results = options.results or results_folder(facts)
     results.mkdir(parents=True, exist_ok=True)
+    for old in results.glob("*.json"):  # of another commit
+        old.unlink()
     taken = {stage.name: run(stage, options.device, until) for stage in stages(options.device, options.quick, results)}
     (results / "about.json").write_text(json.dumps({**facts, "seconds": taken}, indent=1) + "\n")
     if options.results is None:

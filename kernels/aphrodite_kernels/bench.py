@@ -71,8 +71,10 @@ def run_case(op: str, case: Case, device: torch.device, dtype: torch.dtype, roof
     )
 
 
-def run(ops: list[str], device: torch.device, dtype: torch.dtype, seconds: float, quick: bool) -> list[Measured]:
-    """Every op's LARGE cases (its CASES where quick), each for about so many seconds, printed when done."""
+def run(
+    ops: list[str], device: torch.device, dtype: torch.dtype, seconds: float, quick: bool, file: Path | None = None
+) -> list[Measured]:
+    """Every op's LARGE cases (its CASES where quick), each for about so many seconds, printed and written when done."""
     if device.type == "cpu":
         torch.set_num_threads(physical_cores())
     roof = measure(device, dtype, seconds)
@@ -83,6 +85,8 @@ def run(ops: list[str], device: torch.device, dtype: torch.dtype, seconds: float
         for case in OPS[name].CASES if quick else OPS[name].LARGE:
             rows.append(run_case(name, case, device, dtype, roof, seconds))
             print(line(rows[-1]), flush=True)
+            if file is not None:
+                file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return rows
 
 
@@ -111,11 +115,9 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     dtype = getattr(torch, options.dtype or ("bfloat16" if device.type == "cuda" else "float32"))
-    rows = run(options.ops, device, dtype, options.seconds, options.quick)
+    run(options.ops, device, dtype, options.seconds, options.quick, options.json)
     if device.type != "cuda":
         print("\nGPU: not measured (no CUDA device was asked for); `--device cuda` where there is one")
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 if __name__ == "__main__":

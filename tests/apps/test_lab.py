@@ -30,8 +30,8 @@ def lab(served: Running, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process = start("lab", str(tmp_path), env=environment)
     yield process
     if process.poll() is None:
-        process.kill()
-    process.communicate()
+        process.terminate()  # it takes JupyterLab along, which holds its output
+    process.communicate(timeout=60)
 
 
 def address(process: subprocess.Popen[str]) -> str:

@@ -28,5 +28,5 @@ def tiny(tiny_folder: Path) -> Iterator[LLM]:
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[LLM]:
-    with LLM("demo") as llm:
+    with LLM("demo", dtype="float32") as llm:  # on a GPU, too: tests know what it writes
         yield llm

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from aphrodite_engine.inside.hidden_states import HiddenStates
 from aphrodite_engine.llm import LLM
 from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling import row_sums
@@ -79,6 +81,19 @@ def test_it_sleeps_and_wakes_to_the_same_bits(tiny_folder: Path) -> None:
             engine.sleep()
             engine.wake()
             assert [result.outputs for result in engine.generate(PROMPTS, PARAMS)] == before
+
+
+def test_what_is_looked_at_and_pushed_inside_is_the_same_in_a_batch(llm: LLM) -> None:
+    alone, together = [llm.capture(prompt) for prompt in PROMPTS], llm.capture(PROMPTS)
+    assert isinstance(together, list)
+    for single, among in zip(alone, together, strict=True):
+        assert isinstance(single, HiddenStates)
+        assert np.array_equal(single.final, among.final)
+        assert all(np.array_equal(states, among.layers[layer]) for layer, states in single.layers.items())
+    with llm.steer(0, [0.5, -1.0] * 32, scale=2.0):
+        steered = [llm.generate([prompt], [params])[0].outputs for prompt, params in zip(PROMPTS, PARAMS, strict=True)]
+        assert [result.outputs for result in llm.generate(PROMPTS, PARAMS)] == steered
+    assert [result.outputs for result in llm.generate(PROMPTS, PARAMS)] != steered
 
 
 # ---- on a card only

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from experiments.gpu.report import TARGETS
+from experiments.gpu.run import KERNELS, python_path, stages
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +79,26 @@ def test_every_stage_works_on_the_cpu_with_what_a_cuda_image_has(tmp_path: Path)
     assert all(value > 0 for figures in workloads.values() for value in figures.values())
     assert "| rms_norm |" in done.stdout and "| offline | strict / fast |" in done.stdout
     assert "| the same in strict, of fast | 90% |" in done.stdout
-    assert done.stdout.count("passed") == 4, "kernels, contract, models, card"
+    assert done.stdout.count(" passed") == 6, "three of kernels, contract, models, card"
+
+
+def test_all_that_needs_a_card_is_found_with_what_a_cuda_image_has(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    for command in next(
+        stage for stage in stages("cuda", quick=False, results=tmp_path) if stage.is_gate
+    ).commands.values():
+        done = subprocess.run(
+            [sys.executable, *command, "--collect-only", "-p", "no:timeout"], cwd=ROOT,
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": f"{tmp_path}:{python_path()}"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_every_test_of_an_op_on_a_card_is_part_of_the_gate() -> None:
+    of_the_gate = {file for files in KERNELS.values() for file in files}
+    without = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "kernels").glob("test_*.py")} - of_the_gate
+    assert without == {"bench", "dispatch", "instruction_sets", "interpreter", "make_gpu"}, "these take no card"
 
 
 def test_without_vllm_it_says_so_in_one_line(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ Two kinds of torch functions give a row other bits in another batch (measured wi
 threads): matrix products, and those element-wise functions whose vectorised and scalar code differ, because which
 elements fall on the scalar tail depends on how the whole tensor is split among threads (silu, sigmoid, softplus, mish,
 gelu with tanh). On CUDA it is sums along a row too: how many threads share one depends on how many rows there are
-(aten/src/ATen/native/cuda/Reduce.cuh, setReduceConfig). `StrictMode` runs a replacement for each while the model's
-forward is under way, and refuses products it can't replace.
+(aten/src/ATen/native/cuda/Reduce.cuh, setReduceConfig); means and sums are replaced there, while no model that was
+tested takes a std, var or norm. `StrictMode` runs a replacement for each while the model's forward is under way, and
+refuses products it can't replace; loading compares a sequence alone with the same in a batch (`probe`).
 """
 
 from __future__ import annotations
