@@ -17,8 +17,8 @@ from msgspec import Raw
 from openai.types import Batch
 
 from aphrodite.service.access import User
-from aphrodite.service.openai.batches_results import LineResponse, new_request_id
-from aphrodite.service.openai.batches_run import BatchRun
+from aphrodite.service.openai.batches.results import LineResponse, new_request_id
+from aphrodite.service.openai.batches.run import BatchRun
 from aphrodite.service.storage.batches import StoredBatch
 from tests.service.running import Running, running, wait_for
 from tests.service.test_batches import CHAT, begin, ended, line, question, results

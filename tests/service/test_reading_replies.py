@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aphrodite.service.openai.call_forms import HERMES, LLAMA, MISTRAL, PLAIN, CallForm, form_of
-from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
-from aphrodite.service.openai.reasoning import Reasoning, Thought, thought_after
-from aphrodite.service.openai.reply_form import ReplyForm, ReplyReader
-from aphrodite.service.openai.tool_calls import ToolCalls
+from aphrodite.service.turn.call_forms import HERMES, LLAMA, MISTRAL, PLAIN, CallForm, form_of
+from aphrodite.service.turn.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
+from aphrodite.service.turn.reasoning import Reasoning, Thought, thought_after
+from aphrodite.service.turn.reply_form import ReplyForm, ReplyReader
+from aphrodite.service.turn.tool_calls import ToolCalls
 
 NAMES = frozenset(("get_weather", "add"))
 PARIS = '{"city": "Paris, \\"}{\\" \\u00e9"}'

@@ -12,8 +12,8 @@ from msgspec import Raw
 
 from aphrodite.service.access import User
 from aphrodite.service.errors import ApiError
-from aphrodite.service.openai.batches_results import LineResponse
-from aphrodite.service.openai.batches_run import BatchRun
+from aphrodite.service.openai.batches.results import LineResponse
+from aphrodite.service.openai.batches.run import BatchRun
 from aphrodite.service.settings import ServiceSettings, StorageSettings
 from aphrodite.service.storage.batches import StoredBatch
 from aphrodite.service.storage.files import StoredFile

@@ -13,10 +13,11 @@ import pytest
 from aphrodite.service.anthropic import turns
 from aphrodite.service.anthropic.request import MessagesRequest
 from aphrodite.service.errors import ApiError
-from aphrodite.service.openai import chat, responses_request
+from aphrodite.service.openai import chat
 from aphrodite.service.openai.chat import ChatRequest
-from aphrodite.service.openai.completion_request import CompletionRequest
-from aphrodite.service.openai.responses_shapes import ResponseRequest
+from aphrodite.service.openai.completions.request import CompletionRequest
+from aphrodite.service.openai.responses import request as responses_request
+from aphrodite.service.openai.responses.shapes import ResponseRequest
 from aphrodite.service.openai.sampling import MAX_TEMPERATURE, SamplingFields, checked, given_fields
 from aphrodite.service.routes.generate import GenerateRequest
 from aphrodite.service.routes.generate import params_of as params_of_generate

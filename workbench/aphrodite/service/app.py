@@ -17,17 +17,12 @@ from aphrodite.service.errors import ApiError
 from aphrodite.service.http.endpoint import Endpoint, application
 from aphrodite.service.http.error_replies import error_reply_at
 from aphrodite.service.http.middleware import Bookkeeping
-from aphrodite.service.openai import (
-    batches,
-    chat,
-    completions,
-    conversations,
-    embeddings,
-    files,
-    models,
-    responses,
-    responses_input_tokens,
-)
+from aphrodite.service.openai import chat, conversations, embeddings, models
+from aphrodite.service.openai.batches import route as batches
+from aphrodite.service.openai.completions import route as completions
+from aphrodite.service.openai.files import route as files
+from aphrodite.service.openai.responses import input_tokens as responses_input_tokens
+from aphrodite.service.openai.responses import route as responses
 from aphrodite.service.pages import playground
 from aphrodite.service.routes import admin, generate, health, openapi, rerank, score, tokenization
 from aphrodite.service.service import Service

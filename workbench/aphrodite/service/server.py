@@ -29,7 +29,7 @@ from aphrodite.service.housekeeping import keep_house
 from aphrodite.service.http.edge import Edge
 from aphrodite.service.http.listener import listen
 from aphrodite.service.http.protocol import EdgeProtocol
-from aphrodite.service.openai.batches_runner import BatchRunner
+from aphrodite.service.openai.batches.runner import BatchRunner
 from aphrodite.service.pages.process import PageProcess
 from aphrodite.service.service import Service
 from aphrodite.service.settings import ServiceSettings

@@ -15,7 +15,7 @@ from aphrodite.service.anthropic.shapes import (
     ThinkingPiece,
     ToolUseContent,
 )
-from aphrodite.service.openai.conversation import (
+from aphrodite.service.turn.conversation import (
     Delta,
     ReasoningDelta,
     TextDelta,

@@ -14,8 +14,8 @@ from aphrodite.service.anthropic.turns import sampling_of, turn_of
 from aphrodite.service.http.call import Call
 from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import EventStream, json_reply, named_event
-from aphrodite.service.openai import conversation
-from aphrodite.service.openai.conversation import Answer, Finish, Reply
+from aphrodite.service.turn import conversation
+from aphrodite.service.turn.conversation import Answer, Finish, Reply
 
 
 async def create(call: Call) -> Any:

@@ -17,10 +17,10 @@ from aphrodite.service.anthropic.request import (
     ToolUseBlock,
 )
 from aphrodite.service.errors import bad_request
-from aphrodite.service.openai.conversation import Turn
 from aphrodite.service.openai.prompts import refuse_reports, refuse_unsupported, refused
 from aphrodite.service.openai.sampling import checked, given_fields
-from aphrodite.service.openai.tools import Tool, ToolChoice
+from aphrodite.service.turn.conversation import Turn
+from aphrodite.service.turn.tools import Tool, ToolChoice
 
 MAX_TEMPERATURE = 1.0
 

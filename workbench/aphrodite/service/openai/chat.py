@@ -15,7 +15,6 @@ from aphrodite.service.http import wire
 from aphrodite.service.http.call import Call
 from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import DONE, EventStream, data_event, json_reply
-from aphrodite.service.openai import conversation
 from aphrodite.service.openai.chat_shapes import (
     ChatChunk,
     ChatCompletion,
@@ -28,8 +27,14 @@ from aphrodite.service.openai.chat_shapes import (
     MessageToolCall,
     ToolCallDelta,
 )
-from aphrodite.service.openai.completion_choices import prompt_logprobs
-from aphrodite.service.openai.conversation import (
+from aphrodite.service.openai.completions.choices import prompt_logprobs
+from aphrodite.service.openai.response_format import structured_outputs_of
+from aphrodite.service.openai.sampling import checked, given_fields, told
+from aphrodite.service.openai.shapes import ChoiceLogprobs, StreamOptions, Usage, content_logprob
+from aphrodite.service.openai.unsupported import UnsupportedFields, refuse_fields_of_chat
+from aphrodite.service.template_arguments import template_arguments
+from aphrodite.service.turn import conversation
+from aphrodite.service.turn.conversation import (
     Answer,
     News,
     ReasoningDelta,
@@ -39,12 +44,7 @@ from aphrodite.service.openai.conversation import (
     ToolCallStarted,
     Turn,
 )
-from aphrodite.service.openai.response_format import structured_outputs_of
-from aphrodite.service.openai.sampling import checked, given_fields, told
-from aphrodite.service.openai.shapes import ChoiceLogprobs, StreamOptions, Usage, content_logprob
-from aphrodite.service.openai.tools import ToolChoiceField, ToolDefinitions, choice_of, tools_of
-from aphrodite.service.openai.unsupported import UnsupportedFields, refuse_fields_of_chat
-from aphrodite.service.template_arguments import template_arguments
+from aphrodite.service.turn.tools import ToolChoiceField, ToolDefinitions, choice_of, tools_of
 
 
 class ChatRequest(UnsupportedFields, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from aphrodite.service.openai.completion_choices import PromptLogprob
+from aphrodite.service.openai.completions.choices import PromptLogprob
 from aphrodite.service.openai.shapes import ChoiceLogprobs, Usage
 from aphrodite.service.traces import Traces
 

@@ -12,7 +12,7 @@ from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import Reply, json_reply
 from aphrodite.service.openai.metadata import checked_metadata
 from aphrodite.service.openai.pages import Deleted, Page, PageQuery, not_found, page_reply, page_request
-from aphrodite.service.openai.responses_items import checked_items
+from aphrodite.service.openai.responses.items import checked_items
 from aphrodite.service.storage.conversations import StoredConversation
 
 _MAX_ITEMS = 20

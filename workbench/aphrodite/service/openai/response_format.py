@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from aphrodite.service.errors import bad_request
-from aphrodite.service.openai.json_schema import check_schema
 from aphrodite.service.openai.sampling import SamplingFields
+from aphrodite.service.turn.json_schema import check_schema
 
 _OLD_NAMES = {
     "guided_json": "json",

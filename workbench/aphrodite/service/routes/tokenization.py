@@ -14,11 +14,11 @@ from aphrodite.service.errors import bad_request, from_problem
 from aphrodite.service.http.call import Call
 from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import Reply, json_reply
-from aphrodite.service.openai.conversation import Turn, prompt_of
 from aphrodite.service.openai.prompts import refuse_unsupported, refused
 from aphrodite.service.openai.sampling import TokenId
-from aphrodite.service.openai.tools import ToolDefinitions, tools_of
 from aphrodite.service.template_arguments import template_arguments
+from aphrodite.service.turn.conversation import Turn, prompt_of
+from aphrodite.service.turn.tools import ToolDefinitions, tools_of
 
 #: A second of work; the prompt of a request may be no longer than the context anyway.
 MAX_CHARACTERS = 2**20

@@ -8,8 +8,8 @@ from typing import Any
 from aphrodite.service.errors import bad_request
 from aphrodite.service.http.call import Call
 from aphrodite.service.openai.pages import not_found
-from aphrodite.service.openai.responses_items import Item
-from aphrodite.service.openai.responses_shapes import InputFields
+from aphrodite.service.openai.responses.items import Item
+from aphrodite.service.openai.responses.shapes import InputFields
 from aphrodite.service.storage.responses import MissingLink
 
 _USABLE = ("completed", "incomplete")

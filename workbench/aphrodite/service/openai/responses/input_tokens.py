@@ -7,11 +7,11 @@ import msgspec
 from aphrodite.service.http.call import Call
 from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import Reply, json_reply
-from aphrodite.service.openai.conversation import prompt_of
-from aphrodite.service.openai.responses_history import earlier_items
-from aphrodite.service.openai.responses_items import checked_items
-from aphrodite.service.openai.responses_request import turn_of
-from aphrodite.service.openai.responses_shapes import InputFields
+from aphrodite.service.openai.responses.history import earlier_items
+from aphrodite.service.openai.responses.items import checked_items
+from aphrodite.service.openai.responses.request import turn_of
+from aphrodite.service.openai.responses.shapes import InputFields
+from aphrodite.service.turn.conversation import prompt_of
 
 
 class InputTokens(msgspec.Struct):

@@ -6,9 +6,9 @@ import secrets
 import string
 from collections.abc import Callable, Collection
 
-from aphrodite.service.openai.call_forms import CallForm
-from aphrodite.service.openai.call_object import CallObject
-from aphrodite.service.openai.deltas import Delta, TextDelta, ToolArgumentsDelta, ToolCallStarted
+from aphrodite.service.turn.call_forms import CallForm
+from aphrodite.service.turn.call_object import CallObject
+from aphrodite.service.turn.deltas import Delta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 
 _BLANKS = " \n\r\t"
 _ALPHABET = string.ascii_letters + string.digits

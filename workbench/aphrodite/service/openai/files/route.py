@@ -14,7 +14,7 @@ from aphrodite.service.errors import bad_request
 from aphrodite.service.http.call import Call
 from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import Reply, encoded_headers, json_reply
-from aphrodite.service.openai.files_upload import Upload, receive_upload
+from aphrodite.service.openai.files.upload import Upload, receive_upload
 from aphrodite.service.openai.pages import Deleted, Page, not_found, page_reply, page_request
 from aphrodite.service.storage.files import StoredFile, on_disk
 

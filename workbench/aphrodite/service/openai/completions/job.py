@@ -11,8 +11,8 @@ from aphrodite.service.engines import boundary
 from aphrodite.service.engines.boundary import Problem, Token
 from aphrodite.service.engines.engine_process import EngineFailure, EngineProcess, Generation
 from aphrodite.service.errors import ApiError, from_problem
-from aphrodite.service.openai.completion_choices import Candidates, Choice, ChoiceWriter, prompt_logprobs
-from aphrodite.service.openai.completion_request import CompletionRequest
+from aphrodite.service.openai.completions.choices import Candidates, Choice, ChoiceWriter, prompt_logprobs
+from aphrodite.service.openai.completions.request import CompletionRequest
 from aphrodite.service.openai.prompts import Prompt
 
 

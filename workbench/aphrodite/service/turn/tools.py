@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from aphrodite.service.errors import bad_request
-from aphrodite.service.openai.json_schema import check_schema
+from aphrodite.service.turn.json_schema import check_schema
 
 MAX_TOOLS = 128
 

@@ -10,10 +10,10 @@ from aphrodite.service.errors import ApiError, bad_request
 from aphrodite.service.http.call import Call
 from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import Reply, json_reply
-from aphrodite.service.openai.batches_runner import URLS
+from aphrodite.service.openai.batches.runner import URLS
 from aphrodite.service.openai.metadata import checked_metadata
 from aphrodite.service.openai.pages import Page, PageQuery, not_found, page_reply, page_request
-from aphrodite.service.openai.responses_shapes import ResponseUsage, response_usage
+from aphrodite.service.openai.responses.shapes import ResponseUsage, response_usage
 from aphrodite.service.openai.shapes import usage
 from aphrodite.service.storage.batches import (
     MAX_UNFINISHED,

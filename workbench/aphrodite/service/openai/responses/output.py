@@ -6,16 +6,8 @@ from typing import Any
 
 from aphrodite.service.engines.boundary import TokenLogprob
 from aphrodite.service.http.replies import named_event
-from aphrodite.service.openai.conversation import (
-    Delta,
-    News,
-    ReasoningDelta,
-    TextDelta,
-    ToolArgumentsDelta,
-    ToolCallStarted,
-)
-from aphrodite.service.openai.responses_items import new_id
-from aphrodite.service.openai.responses_shapes import (
+from aphrodite.service.openai.responses.items import new_id
+from aphrodite.service.openai.responses.shapes import (
     FunctionCallItem,
     MessageItem,
     OutputItem,
@@ -24,6 +16,14 @@ from aphrodite.service.openai.responses_shapes import (
     ReasoningText,
 )
 from aphrodite.service.openai.shapes import ContentLogprob, content_logprob
+from aphrodite.service.turn.conversation import (
+    Delta,
+    News,
+    ReasoningDelta,
+    TextDelta,
+    ToolArgumentsDelta,
+    ToolCallStarted,
+)
 
 
 class Output:

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from aphrodite.service.engines.boundary import TokenLogprob
-from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 from aphrodite.service.traces import Traces
+from aphrodite.service.turn.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 

@@ -16,8 +16,8 @@ from aphrodite.service.access.keys import MAX_PRIORITY
 from aphrodite.service.errors import ApiError
 from aphrodite.service.http import wire
 from aphrodite.service.http.endpoint import Endpoint, application
-from aphrodite.service.openai.batches_results import LineResponse, new_request_id
-from aphrodite.service.openai.batches_run import WORKERS, BatchRun
+from aphrodite.service.openai.batches.results import LineResponse, new_request_id
+from aphrodite.service.openai.batches.run import WORKERS, BatchRun
 from aphrodite.service.service import Service
 from aphrodite.service.storage.batches import StoredBatch
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aphrodite.service.openai.call_forms import CallForm
-from aphrodite.service.openai.tools import Tool
+from aphrodite.service.turn.call_forms import CallForm
+from aphrodite.service.turn.tools import Tool
 
 #: One blank, or a line break and its indentation; as the engine has it for whole JSON texts.
 _JSON_OPTIONS = {"whitespace_pattern": r"\x20|\n\x20{0,32}", "lenient": False, "coerce_one_of": False}

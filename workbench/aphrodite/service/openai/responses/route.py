@@ -14,19 +14,18 @@ from aphrodite.service.generation import EngineFailure
 from aphrodite.service.http.call import Call
 from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import EventStream, Reply, json_reply
-from aphrodite.service.openai.conversation import Answer, Turn, start
 from aphrodite.service.openai.pages import Deleted, Page, PageQuery, not_found, page_reply, page_request
-from aphrodite.service.openai.responses_history import earlier_items
-from aphrodite.service.openai.responses_items import checked_items, new_id
-from aphrodite.service.openai.responses_request import (
+from aphrodite.service.openai.responses.history import earlier_items
+from aphrodite.service.openai.responses.items import checked_items, new_id
+from aphrodite.service.openai.responses.request import (
     check_settings,
     echoed_tools,
     in_our_words,
     sampling_of,
     turn_of,
 )
-from aphrodite.service.openai.responses_run import Asked, ResponseRun
-from aphrodite.service.openai.responses_shapes import (
+from aphrodite.service.openai.responses.run import Asked, ResponseRun
+from aphrodite.service.openai.responses.shapes import (
     ConversationId,
     ReasoningConfig,
     Response,
@@ -35,6 +34,7 @@ from aphrodite.service.openai.responses_shapes import (
     TextConfig,
 )
 from aphrodite.service.storage.responses import UNFINISHED, StoredResponse
+from aphrodite.service.turn.conversation import Answer, Turn, start
 from aphrodite_engine.params import SamplingParams
 
 

@@ -33,14 +33,14 @@ from aphrodite.service.engines.engine_process import EngineProcess
 from aphrodite.service.errors import ApiError, bad_request, from_problem
 from aphrodite.service.generation import EngineFailure, Generation, joined
 from aphrodite.service.http.call import Call
-from aphrodite.service.openai.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
-from aphrodite.service.openai.messages import template_messages
-from aphrodite.service.openai.news import Finish, News, Reply, ToolCall
-from aphrodite.service.openai.reasoning import Thought, knows_thoughts, thought_after
-from aphrodite.service.openai.reply_form import ReplyForm, ReplyReader, reply_form
 from aphrodite.service.openai.shapes import Usage, usage
-from aphrodite.service.openai.tools import Tool, ToolChoice, offered
 from aphrodite.service.traces import traces_of
+from aphrodite.service.turn.deltas import Delta, ReasoningDelta, TextDelta, ToolArgumentsDelta, ToolCallStarted
+from aphrodite.service.turn.messages import template_messages
+from aphrodite.service.turn.news import Finish, News, Reply, ToolCall
+from aphrodite.service.turn.reasoning import Thought, knows_thoughts, thought_after
+from aphrodite.service.turn.reply_form import ReplyForm, ReplyReader, reply_form
+from aphrodite.service.turn.tools import Tool, ToolChoice, offered
 
 __all__ = [
     "Answer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from aphrodite.service.openai.deltas import ReasoningDelta, TextDelta
+from aphrodite.service.turn.deltas import ReasoningDelta, TextDelta
 
 OPENING, CLOSING = "<think>", "</think>"
 

@@ -12,16 +12,16 @@ import msgspec
 from aphrodite.service.background import Job
 from aphrodite.service.errors import ApiError
 from aphrodite.service.http.call import Call
-from aphrodite.service.openai.conversation import Answer, Finish
-from aphrodite.service.openai.responses_items import Item
-from aphrodite.service.openai.responses_output import Output
-from aphrodite.service.openai.responses_shapes import (
+from aphrodite.service.openai.responses.items import Item
+from aphrodite.service.openai.responses.output import Output
+from aphrodite.service.openai.responses.shapes import (
     IncompleteDetails,
     Response,
     ResponseError,
     response_usage,
 )
 from aphrodite.service.storage.responses import StoredResponse
+from aphrodite.service.turn.conversation import Answer, Finish
 
 _INTERRUPTED = ResponseError("server_error", "the service ended while it worked on this response")
 

@@ -15,12 +15,12 @@ from aphrodite.service.engines.boundary import Facts
 from aphrodite.service.http.call import Call
 from aphrodite.service.http.endpoint import Endpoint
 from aphrodite.service.http.replies import DONE, EventStream, data_event, json_reply
-from aphrodite.service.openai.completion_choices import Choice
-from aphrodite.service.openai.completion_job import Job
-from aphrodite.service.openai.completion_request import CompletionRequest
-from aphrodite.service.openai.merged import merged
+from aphrodite.service.openai.completions.choices import Choice
+from aphrodite.service.openai.completions.job import Job
+from aphrodite.service.openai.completions.request import CompletionRequest
 from aphrodite.service.openai.prompts import Prompt
 from aphrodite.service.openai.shapes import Usage, usage
+from aphrodite.service.turn.merged import merged
 
 
 class Completion(msgspec.Struct, kw_only=True):

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import msgspec
 
 from aphrodite.service.errors import ApiError
-from aphrodite.service.openai.batches_input import CheckedLine, LineReader, read_line
-from aphrodite.service.openai.batches_results import LineResponse, answered, refused, refused_for, write_results
+from aphrodite.service.openai.batches.input import CheckedLine, LineReader, read_line
+from aphrodite.service.openai.batches.results import LineResponse, answered, refused, refused_for, write_results
 from aphrodite.service.storage.batch_lines import Line, Result
 from aphrodite.service.storage.batches import BatchError, StoredBatch
 from aphrodite.service.storage.files import on_disk

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from aphrodite.service.errors import ApiError, bad_request
-from aphrodite.service.openai.conversation import Turn
 from aphrodite.service.openai.metadata import checked_metadata
 from aphrodite.service.openai.prompts import refuse_reports
-from aphrodite.service.openai.responses_items import Item, messages_of
-from aphrodite.service.openai.responses_shapes import InputFields, ResponseRequest
+from aphrodite.service.openai.responses.items import Item, messages_of
+from aphrodite.service.openai.responses.shapes import InputFields, ResponseRequest
 from aphrodite.service.openai.sampling import checked, given_fields
-from aphrodite.service.openai.tools import Tool, ToolChoice
 from aphrodite.service.template_arguments import template_arguments
+from aphrodite.service.turn.conversation import Turn
+from aphrodite.service.turn.tools import Tool, ToolChoice
 
 LOGPROBS = "message.output_text.logprobs"
 _MAX_TOP_LOGPROBS = 20

@@ -8,12 +8,12 @@ from typing import Any
 
 from aphrodite.service.engines.boundary import Facts
 from aphrodite.service.errors import bad_request
-from aphrodite.service.openai.call_forms import KNOWN_FORMS, PLAIN, CallForm, form_of
-from aphrodite.service.openai.call_grammar import CallGrammar
-from aphrodite.service.openai.deltas import Delta, TextDelta
-from aphrodite.service.openai.reasoning import CLOSING, OPENING, Reasoning, Thought
-from aphrodite.service.openai.tool_calls import ToolCalls
-from aphrodite.service.openai.tools import Tool, ToolChoice
+from aphrodite.service.turn.call_forms import KNOWN_FORMS, PLAIN, CallForm, form_of
+from aphrodite.service.turn.call_grammar import CallGrammar
+from aphrodite.service.turn.deltas import Delta, TextDelta
+from aphrodite.service.turn.reasoning import CLOSING, OPENING, Reasoning, Thought
+from aphrodite.service.turn.tool_calls import ToolCalls
+from aphrodite.service.turn.tools import Tool, ToolChoice
 
 #: Calls left in the text would look like an answer to a client that waits for tool_calls: so it is refused.
 _UNKNOWN_FORM = (

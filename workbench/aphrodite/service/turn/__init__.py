@@ -1,0 +1,1 @@
+"""One assistant turn in no protocol's words: what is asked, and how a model's text becomes thoughts, calls and text."""
