@@ -64,7 +64,7 @@ def run_case(op: str, case: Case, device: torch.device, dtype: torch.dtype, roof
         backend=_backend(op, device).value,
         dtype=str(dtype).removeprefix("torch."),
         microseconds=round(taken * 1e6, 2),
-        gb_per_s=round(case.bytes * dtype.itemsize / 4 / taken / 1e9, 2),
+        gb_per_s=round(case.moved(dtype) / taken / 1e9, 2),
         gflop_per_s=round(case.flops / taken / 1e9, 2),
         roof=round(roof.seconds(case, dtype) / taken, 4),
         error=error,

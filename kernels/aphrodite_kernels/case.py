@@ -20,10 +20,11 @@ class Case:
         make: (device, dtype, generator) -> keyword arguments; the generator is a CPU one, so values are repeatable.
         run: the public op on those arguments; returns a tensor (for an op in place: what it wrote).
         truth: the same in float64 on the CPU, from the formula.
-        bytes: memory that must be moved at least, at 4 bytes an element.
+        bytes: memory that must be moved at least of what has the dtype asked for, at 4 bytes an element.
         flops: floating point operations.
         tolerance: relative root mean square error allowed in float32; half types add their own rounding.
         roundings: how often a result is rounded to the activations' dtype.
+        fixed_bytes: memory that must be moved of what has a dtype of its own, such as logits and int8 weights.
     """
 
     name: str
@@ -34,6 +35,11 @@ class Case:
     flops: int
     tolerance: float
     roundings: int = 1
+    fixed_bytes: int = 0
+
+    def moved(self, dtype: torch.dtype) -> float:
+        """Bytes that must be moved at least where activations are of this dtype."""
+        return self.bytes * dtype.itemsize / 4 + self.fixed_bytes
 
 
 def relative_error(result: torch.Tensor, truth: torch.Tensor) -> float:

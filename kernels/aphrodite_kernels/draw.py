@@ -195,7 +195,7 @@ def _case(rows: int, vocab: int, spread: float, ask: Ask) -> Case:
     words = "_".join(f"{name.replace('_', '')}{value:g}" for name, value in asked.items()) or "plain"
     name = f"R{rows}_V{vocab}_s{spread:g}_{words}"
     # Of a row that drops tokens every logit is read once, of one that does not it gets noise, too.
-    return Case(name, make, draw, truth, 4 * rows * vocab, 60 * rows * vocab, 0.0)
+    return Case(name, make, draw, truth, 0, 60 * rows * vocab, 0.0, fixed_bytes=4 * rows * vocab)
 
 
 _USUAL = Ask(temperature=0.6, top_k=20, top_p=0.95)

@@ -275,7 +275,8 @@ def _case(m: int, n: int, k: int, with_bias: bool = False, quantized: bool = Fal
     name = f"M{m}_N{n}_K{k}{'_bias' if with_bias else ''}{'_int8' if quantized else ''}"
     # A chain of K float32 additions: its rounding grows like sqrt(K / 2) * 2^-24 / sqrt(3), relative to the result.
     tolerance = 1e-7 + 1.2e-7 * (k / 2) ** 0.5
-    return Case(name, make, matmul, truth, (1 if quantized else 4) * n * k + 4 * m * (n + k), 2 * m * n * k, tolerance)
+    moved, int8 = 4 * m * (n + k) + (0 if quantized else 4 * n * k), n * k if quantized else 0
+    return Case(name, make, matmul, truth, moved, 2 * m * n * k, tolerance, fixed_bytes=int8)
 
 
 CASES = (

@@ -114,7 +114,9 @@ def _case(rows: int, vocab: int, spread: float) -> Case:
     def run(**inputs: torch.Tensor) -> torch.Tensor:
         return nucleus(**inputs).double()
 
-    return Case(f"R{rows}_V{vocab}_s{spread:g}", make, run, truth, 5 * rows * vocab, 4 * rows * vocab, 0.0)
+    return Case(
+        f"R{rows}_V{vocab}_s{spread:g}", make, run, truth, 0, 4 * rows * vocab, 0.0, fixed_bytes=5 * rows * vocab
+    )
 
 
 CASES = tuple(

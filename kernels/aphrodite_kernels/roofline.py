@@ -33,7 +33,7 @@ class Roof:
 
     def seconds(self, case: Case, dtype: torch.dtype) -> float:
         """The least time for a case: its memory moved as a copy is, or its arithmetic done, whichever takes longer."""
-        return max(case.bytes * dtype.itemsize / 4 / self.bytes_per_s, case.flops / self.flops_per_s)
+        return max(case.moved(dtype) / self.bytes_per_s, case.flops / self.flops_per_s)
 
 
 def measure(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> Roof:

@@ -173,7 +173,9 @@ def _case(rows: int, vocab: int) -> Case:
         cpu = {name: x.cpu() if isinstance(x, torch.Tensor) else x for name, x in inputs.items()}
         return philox_uniform_reference(**cpu).double()  # type: ignore[arg-type]
 
-    return Case(f"R{rows}_V{vocab}", make, philox_uniform, truth, 4 * rows * vocab, 30 * rows * vocab, 0.0)
+    return Case(
+        f"R{rows}_V{vocab}", make, philox_uniform, truth, 0, 30 * rows * vocab, 0.0, fixed_bytes=4 * rows * vocab
+    )
 
 
 def _draw_case(rows: int, vocab: int) -> Case:
@@ -187,7 +189,9 @@ def _draw_case(rows: int, vocab: int) -> Case:
         noise = -(-philox_uniform_reference(n=vocab, **cpu).double().log()).log()  # type: ignore[arg-type]
         return (logits.double().cpu() + noise).argmax(1)
 
-    return Case(f"draw_R{rows}_V{vocab}", make, gumbel_argmax, truth, 4 * rows * vocab, 60 * rows * vocab, 0.0)
+    return Case(
+        f"draw_R{rows}_V{vocab}", make, gumbel_argmax, truth, 0, 60 * rows * vocab, 0.0, fixed_bytes=4 * rows * vocab
+    )
 
 
 CASES = tuple(_case(rows, vocab) for rows, vocab in ((1, 1), (3, 61), (2, 64), (5, 1003)))

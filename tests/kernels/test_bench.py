@@ -28,13 +28,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def test_the_roof_is_the_slower_of_memory_and_arithmetic() -> None:
-    def case(moved: int, flops: int) -> Case:
-        return Case("", lambda *_: {}, torch.zeros, torch.zeros, moved, flops, 0.0)
+    def case(moved: int, flops: int, fixed: int = 0) -> Case:
+        return Case("", lambda *_: {}, torch.zeros, torch.zeros, moved, flops, 0.0, fixed_bytes=fixed)
 
     roof = Roof(bytes_per_s=100.0, flops_per_s=1000.0)
     assert roof.seconds(case(200, 10), torch.float32) == 2.0
     assert roof.seconds(case(200, 10), torch.bfloat16) == 1.0
     assert roof.seconds(case(200, 5000), torch.float32) == 5.0
+    assert roof.seconds(case(200, 10, fixed=300), torch.bfloat16) == 4.0
 
 
 def test_the_tuner_keeps_what_loses_least_over_all_rows() -> None:
