@@ -17,6 +17,8 @@ from aphrodite_engine.params import SamplingParams
 from aphrodite_engine.sampling import row_sums
 from tests.engine.inside import engine_of
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PROMPTS = [[(5 * place + row) % 250 for place in range(length)] for row, length in enumerate((3, 40, 17, 70, 1))]
 PARAMS = [

@@ -34,8 +34,8 @@ def built_for(machine: tuple[str, ...], folder: Path) -> native.Library:
     return native.Library(native.build(compiler, machine, folder))
 
 
-# Each is a build of its own, some seconds long.
-OTHER = ["x86-64-v3", pytest.param("x86-64", marks=pytest.mark.slow)] if INTEL else ["generic"]
+pytestmark = pytest.mark.slow  # each is a build of its own, some seconds long
+OTHER = ["x86-64-v3", "x86-64"] if INTEL else ["generic"]
 
 
 @pytest.fixture(scope="module", params=OTHER)
@@ -53,7 +53,6 @@ def library(other_library: native.Library, monkeypatch: pytest.MonkeyPatch) -> n
     return other_library
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_every_case_is_accurate(dtype: torch.dtype, library: native.Library, generator: torch.Generator) -> None:
     for op in (decoder_layers, matmul, attention, rms_norm, rope, silu_mul, sample, nucleus):

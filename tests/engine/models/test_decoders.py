@@ -11,9 +11,15 @@ from tests.engine.models.conftest import Checkpoint, LoadedDecoder
 from tests.engine.models.harness import Harness, Line, load, prompt
 
 KINDS = [*FAST, *UNIVERSAL]
+QUICK = ("llama", "gpt2")
 HALF_KINDS = ["llama", "qwen3", "gemma2", "qwen3_moe"]
 HALVES = [torch.bfloat16, torch.float16]
 STEPS = 128
+
+
+def _marked(kinds: list[str], *more: object) -> list[object]:
+    """Cases for each of these kinds; `make check` looks at one of each path."""
+    return [pytest.param(kind, *more, marks=() if kind in QUICK else pytest.mark.slow) for kind in kinds]
 
 
 @torch.inference_mode()
@@ -21,7 +27,7 @@ def _reference_logits(checkpoint: Checkpoint, kind: str, tokens: list[int]) -> t
     return reference(checkpoint(kind))(torch.tensor([tokens])).logits[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", _marked(KINDS))
 def test_greedy_in_a_mixed_batch_agrees_with_transformers(
     checkpoint: Checkpoint, decoder: LoadedDecoder, kind: str
 ) -> None:
@@ -55,7 +61,7 @@ def _pieces(harness: Harness, tokens: list[int]) -> Line:
 
 @pytest.mark.parametrize(
     ("kind", "dtype"),
-    [(kind, torch.float32) for kind in KINDS] + [(kind, dtype) for kind in HALF_KINDS for dtype in HALVES],
+    [*_marked(KINDS, torch.float32), *(case for dtype in HALVES for case in _marked(HALF_KINDS, dtype))],
     ids=str,
 )
 def test_a_tokens_bits_do_not_depend_on_its_batch(decoder: LoadedDecoder, kind: str, dtype: torch.dtype) -> None:
