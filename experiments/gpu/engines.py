@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from experiments.throughput import workloads
 from experiments.throughput.workloads import Job
 
-#: Longest sequence, and how many tokens a step may compute: what a throughput run asks of either engine.
+#: Longest sequence, of either engine; and how many tokens a step of ours may compute, which vLLM chooses by itself.
 CONTEXT, STEP_TOKENS = 4096, 8192
 
 

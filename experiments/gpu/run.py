@@ -54,12 +54,17 @@ GRACE = 10.0
 
 @dataclass(frozen=True)
 class Stage:
-    """Child processes that run at once, each the words behind `python`, and the most time they may take."""
+    """Child processes that run at once, each the words behind `python`, and the most time they may take.
+
+    Attributes:
+        results: the file that they write; what an earlier run left there is of another commit.
+    """
 
     name: str
     commands: Mapping[str, tuple[str, ...]]
     seconds: float
     is_gate: bool = False
+    results: Path | None = None
 
 
 def tests(*arguments: str) -> tuple[str, ...]:
@@ -78,8 +83,9 @@ def stages(device: str, quick: bool, results: Path) -> list[Stage]:
     }
     gate["contract"] = tests(*(f"tests/engine/{file}" for file in CONTRACT))
     gate["models"] = tests(*(f"tests/engine/models/test_{file}.py" for file in ("decoders", "encoder")))
-    bench = ("-m", "aphrodite_kernels.bench", "--device", device, "--json", str(results / "kernels.json"))
-    workload = (str(HERE / "workload.py"), "--device", device, "--json", str(results / "workloads.json"))
+    kernels, workloads = results / "kernels.json", results / "workloads.json"
+    bench = ("-m", "aphrodite_kernels.bench", "--device", device, "--json", str(kernels))
+    workload = (str(HERE / "workload.py"), "--device", device, "--json", str(workloads))
     if quick:
         gate = {name: (*command, "-k", QUICK[name]) for name, command in gate.items()}
         bench += ("--quick", "--seconds", "0.001", "--ops", "rms_norm", "silu_mul")
@@ -87,8 +93,8 @@ def stages(device: str, quick: bool, results: Path) -> list[Stage]:
     return [
         Stage("gate", gate, 240, is_gate=True),
         Stage("card", {"card": tests("tests/engine/test_on_gpu.py")}, 120, is_gate=True),
-        Stage("roof", {"roof": bench}, 100),
-        Stage("workloads", {"workloads": workload}, BUDGET_SECONDS),
+        Stage("roof", {"roof": bench}, 100, results=kernels),
+        Stage("workloads", {"workloads": workload}, BUDGET_SECONDS, results=workloads),
     ]
 
 
@@ -99,6 +105,8 @@ def run(stage: Stage, device: str, until: float) -> float:
         SystemExit: a process of it failed, or the gate took longer than it may.
     """
     print(f"== {stage.name}", flush=True)
+    if stage.results is not None:
+        stage.results.unlink(missing_ok=True)
     start = time.perf_counter()
     limit = min(stage.seconds, until - start)
     with ThreadPoolExecutor(len(stage.commands)) as pool:
@@ -113,7 +121,7 @@ def run(stage: Stage, device: str, until: float) -> float:
 
 
 def finish(command: tuple[str, ...], device: str, limit: float) -> tuple[int | None, str]:
-    """A child's status (None: out of time and killed) and all that it said, both streams in one."""
+    """A child's status (None: out of time and ended) and all that it said, both streams in one."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": python_path()}
     environment["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = "0"  # some images set it, and transformers' float32 is the truth
     if not device.startswith("cuda"):
@@ -202,8 +210,6 @@ def main() -> None:
     facts = about(options.device)
     results = options.results or results_folder(facts)
     results.mkdir(parents=True, exist_ok=True)
-    for old in results.glob("*.json"):  # of another commit
-        old.unlink()
     taken = {stage.name: run(stage, options.device, until) for stage in stages(options.device, options.quick, results)}
     (results / "about.json").write_text(json.dumps({**facts, "seconds": taken}, indent=1) + "\n")
     if options.results is None:

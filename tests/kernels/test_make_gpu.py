@@ -72,8 +72,13 @@ def quick(script: str, results: Path, path: Path) -> subprocess.CompletedProcess
 def test_every_stage_works_on_the_cpu_with_what_a_cuda_image_has(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)
     results = tmp_path / "results" / "cpu"
+    results.mkdir(parents=True)
+    (results / "kernels.json").write_text("what another commit left")
+    (results / "vllm.json").write_text("{}")
     done = quick("run.py", results, tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert json.loads((results / "kernels.json").read_text()), "of this run"
+    assert (results / "vllm.json").exists(), "another command's"
     workloads = json.loads((results / "workloads.json").read_text())
     assert set(workloads) == {"offline", "sweep", "latency, 8B", "latency", "start"}
     assert all(value > 0 for figures in workloads.values() for value in figures.values())
